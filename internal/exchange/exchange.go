@@ -1,0 +1,181 @@
+// Package exchange holds one request and its response, whatever version of HTTP
+// carries them: what codecs fill and filters read and change.
+package exchange
+
+import (
+	"io"
+	"net/netip"
+	"time"
+)
+
+// Exchange is one request and its response on their way through a data plane.
+// It belongs to one goroutine at a time. Codecs pool it: nobody may keep it, or
+// any byte slice of it, after the codec's Done.
+type Exchange struct {
+	Request  Request
+	Response Response
+
+	Peer    netip.AddrPort // the client's address
+	Local   netip.AddrPort // the listener's address
+	TLS     bool           // the client came by TLS
+	Caller  string         // the calling service, or swell.GatewayCaller
+	Route   string         // the route that took it; "" on an edge
+	Service string         // the service that it goes to
+	Params  []Param        // what "{name}" segments of the route's path matched
+
+	Start    int64     // when the request's head was complete, ns of Now
+	Deadline time.Time // when it must have ended; zero is never. Set by filters, kept by codecs
+	Attempt  int       // attempts made so far
+	Endpoint string    // ID of the endpoint of the last attempt
+
+	TraceID, SpanID [16]byte // W3C trace context of this hop; SpanID in the first 8 bytes
+	Sampled         bool
+
+	// Inform passes an interim response (1xx but 101) on to the client at once.
+	// The server's codec sets it. It does nothing for HTTP/1.0 clients.
+	Inform func(status int, h *Header) error
+	// Gone tells whether the client is known to have left.
+	Gone func() bool
+	// Notes are the filters' facts for the access log: "retry", "connect" …
+	Notes []Param
+
+	// Codec is the state that belongs to the codec which made the exchange.
+	Codec any
+}
+
+// Param is a name with a value.
+type Param struct{ Name, Value string }
+
+// Request is what the client asked.
+type Request struct {
+	Method  string // as sent; interned for the known ones
+	Target  []byte // the raw request target, byte for byte: "/a%2Fb?x=1"
+	Host    []byte // from the Host header or the absolute target
+	Minor   int    // of HTTP/1.x
+	Header  Header // end-to-end fields; hop-by-hop ones are taken out by the codec
+	Length  int64  // of the body; 0 none, -1 unknown (chunked)
+	Body    Body   // nil if there is none
+	Trailer Header // complete once Body gave io.EOF
+	Expect  bool   // the client waits for 100 Continue before it sends Body
+	Upgrade []byte // the protocol that it asks to switch to; nil is none
+}
+
+// Path returns the target's path, raw: all before "?".
+func (r *Request) Path() []byte {
+	for i, c := range r.Target {
+		if c == '?' {
+			return r.Target[:i]
+		}
+	}
+	return r.Target
+}
+
+// Query returns the target's query, raw, without "?"; nil if there is none.
+func (r *Request) Query() []byte {
+	for i, c := range r.Target {
+		if c == '?' {
+			return r.Target[i+1:]
+		}
+	}
+	return nil
+}
+
+// Response is what the client is answered. Until the codec sends it, filters
+// may replace it as a whole.
+type Response struct {
+	Status  int // 0: there is none yet
+	Reason  []byte
+	Header  Header // end-to-end fields
+	Length  int64  // of the body; 0 none, -1 unknown
+	Body    Body   // nil if there is none
+	Trailer Header // complete once Body gave io.EOF
+	Close   bool   // the client's connection must end after it
+	Sent    bool   // its head went to the client: no retry any more
+	Bytes   int64  // of the body, sent to the client so far
+
+	// Tunnel is the upstream's side of a connection that switched protocols
+	// (Status 101): the server's codec joins it to the client's.
+	Tunnel io.ReadWriteCloser
+}
+
+// Body is a source of bytes with back pressure: nothing is read from the network
+// before Next asks for it.
+type Body interface {
+	// Next returns the next bytes, at least one, valid until the next call. The
+	// end is io.EOF; a body that was cut short is any other error, never io.EOF.
+	Next() ([]byte, error)
+	// Ready reports that Next would return without waiting for the network.
+	Ready() bool
+	// Close gives up what is left. It may be called at any time, more than once.
+	Close()
+}
+
+// Drop closes the response's body and tunnel and empties it, so that another
+// attempt can fill it.
+func (r *Response) Drop() {
+	if r.Body != nil {
+		r.Body.Close()
+	}
+	if r.Tunnel != nil {
+		_ = r.Tunnel.Close()
+	}
+	h, t := r.Header, r.Trailer
+	h.Reset()
+	t.Reset()
+	*r = Response{Header: h, Trailer: t}
+}
+
+// Reply makes the response a short one of our own, in plain text. It drops what
+// was there.
+func (x *Exchange) Reply(status int, text string) {
+	r := &x.Response
+	r.Drop()
+	r.Status = status
+	r.Header.Set(ContentType, "text/plain; charset=utf-8")
+	if text == "" {
+		return
+	}
+	b := append([]byte(text), '\n')
+	r.Length, r.Body = int64(len(b)), Bytes(b)
+}
+
+// Note adds a fact for the access log.
+func (x *Exchange) Note(name, value string) { x.Notes = append(x.Notes, Param{name, value}) }
+
+// Reset empties x for another request and keeps its memory.
+func (x *Exchange) Reset() {
+	rq, rs := &x.Request, &x.Response
+	if rq.Body != nil {
+		rq.Body.Close()
+	}
+	rs.Drop()
+	h, t := rq.Header, rq.Trailer
+	h.Reset()
+	t.Reset()
+	*x = Exchange{
+		Request:  Request{Header: h, Trailer: t},
+		Response: Response{Header: rs.Header, Trailer: rs.Trailer},
+		Params:   x.Params[:0], Notes: x.Notes[:0],
+	}
+}
+
+// Bytes returns a body that is b.
+func Bytes(b []byte) Body { return &fixed{b} }
+
+type fixed struct{ b []byte }
+
+func (f *fixed) Next() ([]byte, error) {
+	if len(f.b) == 0 {
+		return nil, io.EOF
+	}
+	b := f.b
+	f.b = nil
+	return b, nil
+}
+func (f *fixed) Ready() bool { return true }
+func (f *fixed) Close()      { f.b = nil }
+
+var epoch = time.Now()
+
+// Now returns nanoseconds of the monotonic clock since the process began.
+func Now() int64 { return int64(time.Since(epoch)) }
