@@ -127,3 +127,13 @@ type Latency struct {
 	Mean          time.Duration
 	P50, P95, P99 time.Duration
 }
+
+// Line is one line that an instance wrote.
+type Line struct {
+	Seq      uint64 // grows over all lines of a driver
+	At       time.Time
+	Service  string
+	Instance string
+	Stream   string // "stdout", "stderr", or "swell" for what the driver says of it
+	Text     string
+}
