@@ -1,0 +1,307 @@
+package scale
+
+import (
+	"math"
+	"time"
+)
+
+// Capacity is what was learned of one instance of a service, from nothing but
+// the traffic that it has. Three sources complement each other:
+//
+//   - Saturation. When more arrives than is done and requests take longer than
+//     they need, the instances do all that they can: what they do then is the
+//     capacity. It holds whatever the shape of the queue, and needs an overload.
+//   - The law of the queue. For a queue like M/M/1, W = S / (1 - x/c), so that
+//     1/W falls linearly with the throughput x and reaches 0 at the capacity c
+//     (and 1/S at x = 0): a line through what was seen gives c without overload.
+//     It is no help where latency stays flat until the end (a pool of workers).
+//   - The most that an instance was ever seen to do: a bound from below, which
+//     also bounds how far the line is trusted beyond what was seen.
+//
+// Latencies are the service's own: without the time spent in services that it
+// calls.
+type Capacity struct {
+	base   float64 // seconds a request takes when nothing queues; 0 is unknown
+	peak   float64 // most that one instance did, per second, slowly forgotten
+	peakAt time.Time
+
+	saturated  float64 // per second, when all were busy; 0 was never seen
+	hard       [5]float64
+	nhard      int
+	growing    int     // windows in a row that more came than was done
+	deep       int     // windows in a row that requests took far longer than base
+	episode    float64 // most that was done per instance in this overload
+	line       line
+	recent     [3]flow // newest first
+	nrecent    int
+	waiting    float64 // newest own latency, seconds; 0 is unknown
+	throughput float64 // newest per-instance throughput
+}
+
+// flow is one window of a service.
+type flow struct{ in, out, w float64 }
+
+const (
+	kneeRatio     = 1.3  // own latency over base below which nothing queues
+	deepRatio     = 4.0  // above which all must be busy
+	trustBeyond   = 1.5  // how far the line is believed, times the peak
+	peakHalfLife  = 3600 // seconds
+	hardKeepsSoft = 0.95 // of the known saturation, that soft evidence may lower it to
+)
+
+// window is one measurement as the estimator sees it.
+type window struct {
+	at         time.Time
+	seconds    float64
+	in, out    float64 // per second; out without errors
+	latency    float64 // own, mean, seconds; 0 if none ended
+	count      float64 // requests that ended
+	inflight   float64 // own
+	ready      int
+	settled    bool // the set of ready instances was the same long before the window
+	changedNow bool // it changed within the window
+}
+
+// learn takes one window.
+func (c *Capacity) learn(w window) {
+	copy(c.recent[1:], c.recent[:2])
+	c.recent[0] = flow{w.in, w.out, w.seconds}
+	c.nrecent = min(c.nrecent+1, len(c.recent))
+	if w.ready == 0 {
+		c.growing, c.deep, c.episode = 0, 0, 0
+		c.waiting, c.throughput = 0, 0
+		return
+	}
+	x := w.out / float64(w.ready)
+	c.throughput = x
+	c.waiting = w.latency
+	c.learnBase(w, x)
+	c.detect(w)
+
+	if w.settled && c.nrecent == len(c.recent) {
+		var n, t float64
+		for _, f := range c.recent {
+			n, t = n+f.out*f.w, t+f.w
+		}
+		c.fade(w.at)
+		// A short burst of a queue that drains is no more than the instances can
+		// do either, so it counts.
+		c.peak = max(c.peak, n/t/float64(w.ready))
+	}
+	switch {
+	case w.changedNow:
+		c.episode = 0
+	case c.growing >= 2:
+		// The most of the overload counts: with instances not evenly loaded the
+		// mean is less than the capacity, and never more.
+		c.episode = max(c.episode, x)
+		if w.settled && c.growing >= 3 {
+			c.hardEvidence(c.episode)
+		}
+	case c.deep >= 5 && w.settled:
+		c.episode = max(c.episode, x)
+		c.softEvidence(c.episode)
+	default:
+		if c.growing == 0 && c.deep == 0 {
+			c.episode = 0
+		}
+	}
+	if c.growing == 0 && !w.changedNow && w.latency > 0 && w.settled {
+		c.line.add(x, 1/w.latency, w.count)
+		c.explore(x)
+	}
+}
+
+// learnBase follows the least that a request takes: down at once, up slowly, as
+// a longer latency is a queue before it is a slower program. At little load it
+// can't be a queue.
+func (c *Capacity) learnBase(w window, x float64) {
+	if w.latency <= 0 || w.count <= 0 {
+		return
+	}
+	trust := w.count / (w.count + 10) // few requests say little
+	switch {
+	case c.base == 0:
+		c.base = w.latency
+	case w.latency < c.base:
+		c.base += 0.3 * trust * (w.latency - c.base)
+	case c.peak > 0 && x < 0.3*c.peak && c.growing == 0 && w.inflight < 1.5*float64(w.ready):
+		c.base += 0.05 * trust * (min(w.latency, 3*c.base) - c.base)
+	default:
+		c.base += 0.001 * trust * (min(w.latency, 3*c.base) - c.base)
+	}
+}
+
+// detect counts the windows of overload.
+func (c *Capacity) detect(w window) {
+	// What arrived and did not end, beyond noise; over one window, or over three.
+	var in, out float64
+	grows := false
+	for i, f := range c.recent[:c.nrecent] {
+		in, out = in+f.in*f.w, out+f.out*f.w
+		if i == 0 || i == 2 {
+			grows = grows || in-out > 3*math.Sqrt(in)+0.05*in
+		}
+	}
+	// Requests that simply take long end later than they arrive, without a queue:
+	// in-flight as Little's law has it for the base latency is no overload.
+	queue := w.inflight - 1.25*w.in*c.base
+	queues := queue > 0 && w.inflight > float64(w.ready) && w.latency > 2*c.base
+	if w.latency == 0 || c.base == 0 {
+		queues = false
+	}
+	if grows && (queues || (c.growing > 0 && w.inflight > 2*w.in*c.base)) {
+		c.growing++
+	} else if grows && w.out > 10 && w.latency > 0 && w.latency < w.seconds && queue > 0 {
+		c.growing = max(c.growing, 1)
+	} else {
+		c.growing = 0
+	}
+	if c.base > 0 && w.latency > deepRatio*c.base && w.inflight > 2*float64(w.ready) {
+		c.deep++
+	} else {
+		c.deep = 0
+	}
+}
+
+func (c *Capacity) fade(at time.Time) {
+	if !c.peakAt.IsZero() {
+		c.peak *= math.Exp2(-at.Sub(c.peakAt).Seconds() / peakHalfLife)
+	}
+	c.peakAt = at
+}
+
+func (c *Capacity) hardEvidence(x float64) {
+	if c.growing == 3 { // once an overload; more of it only raises the same entry
+		copy(c.hard[1:], c.hard[:4])
+		c.nhard = min(c.nhard+1, len(c.hard))
+		c.hard[0] = x
+	}
+	c.hard[0] = max(c.hard[0], x)
+	if c.saturated == 0 || c.nhard == 1 {
+		c.saturated = x
+	} else {
+		c.saturated += 0.3 * (x - c.saturated)
+	}
+}
+
+// softEvidence is of a queue that is long but does not grow: the instances do
+// nearly what they can, perhaps a little more would go.
+func (c *Capacity) softEvidence(x float64) {
+	switch {
+	case c.saturated == 0 || x > c.saturated:
+		c.saturated = x
+	case c.nhard == 0 || x < hardKeepsSoft*c.saturated:
+		c.saturated += 0.05 * (x - c.saturated)
+	}
+}
+
+// explore raises the known saturation slowly while instances that should be
+// half busy show no queue: what was taken for saturation may have been a stall
+// of the machine. It never goes beyond what was seen.
+func (c *Capacity) explore(x float64) {
+	if c.saturated == 0 {
+		return
+	}
+	c.saturated = max(c.saturated, c.peak)
+	limit := c.peak
+	for _, h := range c.hard[:c.nhard] {
+		limit = max(limit, h)
+	}
+	if x > 0.5*c.saturated && c.waiting < kneeRatio*c.base && c.saturated < 1.1*limit {
+		c.saturated *= 1.001
+	}
+}
+
+// Estimate returns what one instance can do per second at most, how sure that is
+// in [0, 1], and what it was learned from: "saturation", "latency" or, with
+// confidence 0, "".
+func (c *Capacity) Estimate() (perSecond, confidence float64, from string) {
+	if c.saturated > 0 {
+		x := max(c.saturated, c.peak)
+		if c.nhard > 0 {
+			return x, 1, "saturation"
+		}
+		if l, ok := c.line.zero(); ok && l < trustBeyond*x {
+			return max(l, x), 0.8, "latency"
+		}
+		return x, 0.7, "saturation"
+	}
+	if c.peak == 0 {
+		return 0, 0, ""
+	}
+	if l, ok := c.line.zero(); ok && l > c.peak {
+		return min(l, trustBeyond*c.peak), 0.6, "latency"
+	}
+	return 0, 0, ""
+}
+
+// now returns what one instance does at this moment of an overload, and false if
+// there is none.
+func (c *Capacity) now() (perSecond float64, windows int) {
+	if c.growing == 0 {
+		return 0, 0
+	}
+	return max(c.throughput, c.episode, c.peak), c.growing
+}
+
+// line is a weighted least squares fit of y = a + b·x with exponential
+// forgetting, kept as sums: the recursive form of it that can't wind up.
+type line struct {
+	w, x, y, xx, xy, yy float64
+	lo, hi              float64 // range of x that was seen, slowly closing
+}
+
+// lineForget is the factor by which a second's older samples count less; the
+// half-life is about twelve minutes.
+const lineForget = 0.999
+
+func (l *line) add(x, y, count float64) {
+	if x <= 0 {
+		return
+	}
+	// The relative error of a mean latency falls with the root of the count; y's
+	// error is relative, so the weight is count/y² (in units of the mean y).
+	wt := min(count, 1000)
+	if l.w > 0 {
+		my := l.y / l.w
+		wt *= my * my / (y * y)
+		wt = min(wt, 1000)
+	}
+	for _, p := range [...]*float64{&l.w, &l.x, &l.y, &l.xx, &l.xy, &l.yy} {
+		*p *= lineForget
+	}
+	l.w += wt
+	l.x += wt * x
+	l.y += wt * y
+	l.xx += wt * x * x
+	l.xy += wt * x * y
+	l.yy += wt * y * y
+	if l.hi == 0 {
+		l.lo, l.hi = x, x
+	}
+	mean := l.x / l.w
+	l.lo = min(x, l.lo+(1-lineForget)*(mean-l.lo))
+	l.hi = max(x, l.hi+(1-lineForget)*(mean-l.hi))
+}
+
+// zero returns where the line reaches zero: the capacity. It is false unless x
+// varied enough, the line clearly falls, and it explains most of what was seen.
+func (l *line) zero() (float64, bool) {
+	if l.w <= 0 || l.hi < 1.4*l.lo {
+		return 0, false
+	}
+	mx, my := l.x/l.w, l.y/l.w
+	vx, vy, cov := l.xx/l.w-mx*mx, l.yy/l.w-my*my, l.xy/l.w-mx*my
+	if vx <= 0 || vy <= 0 || cov >= 0 {
+		return 0, false
+	}
+	b := cov / vx
+	a := my - b*mx
+	// The line must fall by a third of its height over what was seen, or it is
+	// flat and where it ends is anybody's guess.
+	if r2 := cov * cov / (vx * vy); r2 < 0.5 || a <= 0 || -b*l.hi < a/4 {
+		return 0, false
+	}
+	return -a / b, true
+}

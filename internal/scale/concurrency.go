@@ -1,0 +1,68 @@
+package scale
+
+import (
+	"fmt"
+	"time"
+)
+
+// concurrency wants so many instances that each has the target number of
+// requests in flight.
+//
+// While instances hold no more than that, Little's law makes the requests in
+// flight a rate: an instance at the target does target/latency per second. When
+// they hold more, latency includes the queue and the law would count the backlog
+// as demand. Then an instance carries what it does at the base latency, or what
+// a saturated one was seen to do if that is less.
+func concurrency(v *view) (want, bool) {
+	target := v.scale.Targets.Concurrency
+	if target <= 0 {
+		return want{}, false
+	}
+	w := want{by: "concurrency", holds: target, unit: target,
+		target: fmt.Sprintf("%s in flight for an instance", number(target))}
+	ready := float64(v.counts.ready)
+	if v.mean.n == 0 || v.mean.latency <= 0 {
+		return w, true // nothing ended yet: only those that wait count
+	}
+	per := 0.0
+	if ready > 0 {
+		per = v.mean.inflight / ready
+	}
+	if per <= target && v.cap.growing == 0 {
+		w.capacity = target / v.mean.latency
+		w.text = fmt.Sprintf("an instance at the target does %s/s, as a request takes %s", number(w.capacity), seconds(v.mean.latency))
+	} else {
+		// What a request takes in all without a queue: own base and downstream.
+		downstream := 0.0
+		if v.mean.inflight > 0 {
+			downstream = v.mean.latency * (1 - v.mean.own/v.mean.inflight)
+		}
+		base := v.cap.base + downstream
+		if base <= 0 {
+			base = v.mean.latency
+		}
+		w.capacity = target / base
+		w.text = fmt.Sprintf("an instance at the target does %s/s, as a request takes %s without a queue", number(w.capacity), seconds(base))
+		if most, sure, _ := v.cap.Estimate(); sure > 0 && 0.9*most < w.capacity {
+			w.capacity = 0.9 * most
+			w.text = fmt.Sprintf("an instance does %s/s when saturated, a tenth is kept free", number(most))
+		} else if x, windows := v.cap.now(); windows > 0 && x < w.capacity {
+			w.capacity = x
+			w.text = fmt.Sprintf("an instance does %s/s while requests pile up", number(x))
+			if windows == 1 {
+				w.limit = doubled(v)
+			}
+		}
+	}
+	w.most = w.capacity
+	// A queue that neither grows nor drains is not a backlog but too few
+	// instances: then the ratio counts, a half more at a time.
+	if per > 1.1*target && v.cap.growing == 0 && v.settled > 5*time.Second && v.counts.starting == 0 &&
+		v.mean.done > 0.97*v.now {
+		w.need = min(v.mean.inflight/target, 1.5*ready)
+	}
+	return w, true
+}
+
+// doubled is how far a count may go on evidence that is not yet sure.
+func doubled(v *view) int { return max(2*v.counts.ready, v.counts.ready+1, v.current) }
