@@ -22,6 +22,7 @@ import (
 // calls.
 type Capacity struct {
 	base   float64 // seconds a request takes when nothing queues; 0 is unknown
+	tail   float64 // the goal's quantile over the mean then; 0 is unknown
 	peak   float64 // most that one instance did, per second, slowly forgotten
 	peakAt time.Time
 
@@ -34,7 +35,8 @@ type Capacity struct {
 	line       line
 	recent     [3]flow // newest first
 	nrecent    int
-	waiting    float64 // newest own latency, seconds; 0 is unknown
+	waiting    float64 // newest own latency, seconds, mean; 0 is unknown
+	median     float64 // and median
 	throughput float64 // newest per-instance throughput
 }
 
@@ -44,6 +46,7 @@ type flow struct{ in, out, w float64 }
 const (
 	kneeRatio     = 1.3  // own latency over base below which nothing queues
 	deepRatio     = 4.0  // above which all must be busy
+	lopsided      = 4.0  // mean over median above which one instance has a backlog of its own
 	trustBeyond   = 1.5  // how far the line is believed, times the peak
 	peakHalfLife  = 3600 // seconds
 	hardKeepsSoft = 0.95 // of the known saturation, that soft evidence may lower it to
@@ -51,15 +54,16 @@ const (
 
 // window is one measurement as the estimator sees it.
 type window struct {
-	at         time.Time
-	seconds    float64
-	in, out    float64 // per second; out without errors
-	latency    float64 // own, mean, seconds; 0 if none ended
-	count      float64 // requests that ended
-	inflight   float64 // own
-	ready      int
-	settled    bool // the set of ready instances was the same long before the window
-	changedNow bool // it changed within the window
+	at       time.Time
+	seconds  float64
+	in, out  float64 // per second; out without errors
+	latency  float64 // own, mean, seconds; 0 if none ended
+	median   float64 // own, seconds
+	tail     float64 // own, seconds, at the goal\'s quantile
+	count    float64 // requests that ended
+	inflight float64 // own
+	ready    float64 // instances, mean over the window
+	settled  bool    // the set of ready instances was the same long before the window
 }
 
 // learn takes one window.
@@ -72,11 +76,12 @@ func (c *Capacity) learn(w window) {
 		c.waiting, c.throughput = 0, 0
 		return
 	}
-	x := w.out / float64(w.ready)
+	x := w.out / w.ready
 	c.throughput = x
-	c.waiting = w.latency
-	c.learnBase(w, x)
+	c.waiting, c.median = w.latency, w.median
 	c.detect(w)
+	c.learnBase(w, x)
+	c.learnTail(w)
 
 	if w.settled && c.nrecent == len(c.recent) {
 		var n, t float64
@@ -86,17 +91,17 @@ func (c *Capacity) learn(w window) {
 		c.fade(w.at)
 		// A short burst of a queue that drains is no more than the instances can
 		// do either, so it counts.
-		c.peak = max(c.peak, n/t/float64(w.ready))
+		c.peak = max(c.peak, n/t/w.ready)
 	}
 	switch {
-	case w.changedNow:
-		c.episode = 0
 	case c.growing >= 2:
 		// The most of the overload counts: with instances not evenly loaded the
 		// mean is less than the capacity, and never more.
 		c.episode = max(c.episode, x)
 		if w.settled && c.growing >= 3 {
 			c.hardEvidence(c.episode)
+		} else if c.nhard == 0 {
+			c.saturated = max(c.saturated, c.episode)
 		}
 	case c.deep >= 5 && w.settled:
 		c.episode = max(c.episode, x)
@@ -106,7 +111,7 @@ func (c *Capacity) learn(w window) {
 			c.episode = 0
 		}
 	}
-	if c.growing == 0 && !w.changedNow && w.latency > 0 && w.settled {
+	if c.growing == 0 && w.latency > 0 && w.settled {
 		c.line.add(x, 1/w.latency, w.count)
 		c.explore(x)
 	}
@@ -125,11 +130,24 @@ func (c *Capacity) learnBase(w window, x float64) {
 		c.base = w.latency
 	case w.latency < c.base:
 		c.base += 0.3 * trust * (w.latency - c.base)
-	case c.peak > 0 && x < 0.3*c.peak && c.growing == 0 && w.inflight < 1.5*float64(w.ready):
+	case c.peak > 0 && x < 0.3*c.peak && c.growing == 0 && w.inflight < 1.5*w.ready:
 		c.base += 0.05 * trust * (min(w.latency, 3*c.base) - c.base)
-	default:
+	case c.calm():
 		c.base += 0.001 * trust * (min(w.latency, 3*c.base) - c.base)
 	}
+}
+
+// learnTail follows how far the goal's quantile is above the mean while nothing
+// queues: a property of the requests, which a queue would blur.
+func (c *Capacity) learnTail(w window) {
+	if w.count < 5 || w.latency <= 0 || c.queued() || w.latency > 2*c.base || !c.calm() {
+		return
+	}
+	r := min(max(w.tail/w.latency, 1), 20)
+	if c.tail == 0 {
+		c.tail = r
+	}
+	c.tail += 0.05 * w.count / (w.count + 20) * (r - c.tail)
 }
 
 // detect counts the windows of overload.
@@ -146,7 +164,7 @@ func (c *Capacity) detect(w window) {
 	// Requests that simply take long end later than they arrive, without a queue:
 	// in-flight as Little's law has it for the base latency is no overload.
 	queue := w.inflight - 1.25*w.in*c.base
-	queues := queue > 0 && w.inflight > float64(w.ready) && w.latency > 2*c.base
+	queues := queue > 0 && w.inflight > w.ready && w.median > 2*c.base
 	if w.latency == 0 || c.base == 0 {
 		queues = false
 	}
@@ -157,7 +175,10 @@ func (c *Capacity) detect(w window) {
 	} else {
 		c.growing = 0
 	}
-	if c.base > 0 && w.latency > deepRatio*c.base && w.inflight > 2*float64(w.ready) {
+	// Where much more is done than arrives, a backlog drains that may be one
+	// instance's alone.
+	drains := w.out-w.in > 3*math.Sqrt(w.in*w.seconds)/w.seconds+0.05*w.in
+	if c.base > 0 && w.median > deepRatio*c.base && w.inflight > 2*w.ready && !drains {
 		c.deep++
 	} else {
 		c.deep = 0
@@ -245,6 +266,25 @@ func (c *Capacity) now() (perSecond float64, windows int) {
 	return max(c.throughput, c.episode, c.peak), c.growing
 }
 
+// calm reports whether the newest windows were of a queue that neither grows nor
+// drains, on the whole and at each instance.
+func (c *Capacity) calm() bool {
+	if c.growing > 0 || c.waiting > lopsided*c.median {
+		return false
+	}
+	var in, out float64
+	for i, f := range c.recent[:c.nrecent] {
+		in, out = in+f.in*f.w, out+f.out*f.w
+		if (i == 0 || i == 2) && math.Abs(in-out) > 3*math.Sqrt(in)+0.05*in+1 {
+			return false
+		}
+	}
+	return true
+}
+
+// queued reports whether most requests wait for others, beyond chance.
+func (c *Capacity) queued() bool { return c.base > 0 && c.median > kneeRatio*c.base }
+
 // line is a weighted least squares fit of y = a + b·x with exponential
 // forgetting, kept as sums: the recursive form of it that can't wind up.
 type line struct {
@@ -256,18 +296,12 @@ type line struct {
 // half-life is about twelve minutes.
 const lineForget = 0.999
 
+// add takes a point that is a mean of count requests, and counts by them.
 func (l *line) add(x, y, count float64) {
 	if x <= 0 {
 		return
 	}
-	// The relative error of a mean latency falls with the root of the count; y's
-	// error is relative, so the weight is count/y² (in units of the mean y).
 	wt := min(count, 1000)
-	if l.w > 0 {
-		my := l.y / l.w
-		wt *= my * my / (y * y)
-		wt = min(wt, 1000)
-	}
 	for _, p := range [...]*float64{&l.w, &l.x, &l.y, &l.xx, &l.xy, &l.yy} {
 		*p *= lineForget
 	}
@@ -283,6 +317,20 @@ func (l *line) add(x, y, count float64) {
 	mean := l.x / l.w
 	l.lo = min(x, l.lo+(1-lineForget)*(mean-l.lo))
 	l.hi = max(x, l.hi+(1-lineForget)*(mean-l.hi))
+}
+
+// slope returns how much y grows with x, and false unless x varied enough and the
+// line explains most of what was seen.
+func (l *line) slope() (float64, bool) {
+	if l.w <= 0 || l.hi < 2*l.lo {
+		return 0, false
+	}
+	mx, my := l.x/l.w, l.y/l.w
+	vx, vy, cov := l.xx/l.w-mx*mx, l.yy/l.w-my*my, l.xy/l.w-mx*my
+	if vx <= 0 || vy <= 0 || cov <= 0 || cov*cov < 0.5*vx*vy {
+		return 0, false
+	}
+	return cov / vx, true
 }
 
 // zero returns where the line reaches zero: the capacity. It is false unless x

@@ -1,9 +1,6 @@
 package scale
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // concurrency wants so many instances that each has the target number of
 // requests in flight.
@@ -21,44 +18,36 @@ func concurrency(v *view) (want, bool) {
 	w := want{by: "concurrency", holds: target, unit: target,
 		target: fmt.Sprintf("%s in flight for an instance", number(target))}
 	ready := float64(v.counts.ready)
-	if v.mean.n == 0 || v.mean.latency <= 0 {
-		return w, true // nothing ended yet: only those that wait count
-	}
-	per := 0.0
-	if ready > 0 {
-		per = v.mean.inflight / ready
-	}
-	if per <= target && v.cap.growing == 0 {
+	if v.mean.n >= calmFor && v.mean.latency > 0 && v.mean.inflight <= 1.1*target*ready {
 		w.capacity = target / v.mean.latency
 		w.text = fmt.Sprintf("an instance at the target does %s/s, as a request takes %s", number(w.capacity), seconds(v.mean.latency))
-	} else {
-		// What a request takes in all without a queue: own base and downstream.
-		downstream := 0.0
-		if v.mean.inflight > 0 {
-			downstream = v.mean.latency * (1 - v.mean.own/v.mean.inflight)
-		}
-		base := v.cap.base + downstream
-		if base <= 0 {
-			base = v.mean.latency
-		}
-		w.capacity = target / base
-		w.text = fmt.Sprintf("an instance at the target does %s/s, as a request takes %s without a queue", number(w.capacity), seconds(base))
-		if most, sure, _ := v.cap.Estimate(); sure > 0 && 0.9*most < w.capacity {
-			w.capacity = 0.9 * most
-			w.text = fmt.Sprintf("an instance does %s/s when saturated, a tenth is kept free", number(most))
-		} else if x, windows := v.cap.now(); windows > 0 && x < w.capacity {
-			w.capacity = x
-			w.text = fmt.Sprintf("an instance does %s/s while requests pile up", number(x))
-			if windows == 1 {
-				w.limit = doubled(v)
-			}
+		w.most = w.capacity
+		return w, true
+	}
+	// What a request takes in all without a queue: base and downstream.
+	base := v.cap.base
+	if l := &v.in.Load; l.Inflight > 0 && l.Downstream > 0 {
+		base /= max(0.05, 1-l.Downstream/l.Inflight)
+	}
+	if base <= 0 {
+		return w, true // nothing ended yet: only those that wait count
+	}
+	w.capacity = target / base
+	w.text = fmt.Sprintf("an instance at the target does %s/s, as a request takes %s without a queue", number(w.capacity), seconds(base))
+	if most, sure, _ := v.cap.Estimate(); sure > 0 && 0.9*most < w.capacity {
+		w.capacity = 0.9 * most
+		w.text = fmt.Sprintf("an instance does %s/s when saturated, a tenth is kept free", number(most))
+	} else if x, windows := v.cap.now(); windows > 0 && x < w.capacity {
+		w.capacity = x
+		w.text = fmt.Sprintf("an instance does %s/s while requests pile up", number(x))
+		if windows == 1 {
+			w.limit = doubled(v)
 		}
 	}
 	w.most = w.capacity
-	// A queue that neither grows nor drains is not a backlog but too few
-	// instances: then the ratio counts, a half more at a time.
-	if per > 1.1*target && v.cap.growing == 0 && v.settled > 5*time.Second && v.counts.starting == 0 &&
-		v.mean.done > 0.97*v.now {
+	if v.mean.n >= 2*calmFor && v.counts.starting == 0 && v.cap.queued() {
+		// A queue that neither grows nor drains is no backlog but too few
+		// instances: then the ratio counts, a half more at a time.
 		w.need = min(v.mean.inflight/target, 1.5*ready)
 	}
 	return w, true

@@ -20,6 +20,7 @@ type State struct {
 	startups  startups
 	capacity  Capacity
 	mean      means
+	cost      cost
 	peakRate  float64 // most arrivals per second lately, falls by a tenth a second
 	ready     int     // instances ready at the newest load
 	changed   time.Time
@@ -64,7 +65,7 @@ func Decide(in Input, st *State) swell.Decision {
 	}
 	startup, measured := st.startups.typical()
 	v := view{in: &in, scale: sc, counts: c, current: st.current, mean: &st.mean,
-		cap: &st.capacity, startup: startup, settled: in.Now.Sub(st.changed)}
+		cap: &st.capacity, cost: &st.cost, startup: startup, settled: in.Now.Sub(st.changed)}
 	v.now, v.then = st.arrivals.rate(min(startup.Seconds(), 5))
 	d.Steps = append(d.Steps, signalStep(&in, &v, fresh))
 
@@ -131,61 +132,35 @@ func (s *State) take(in *Input, c counts) {
 	}
 	good := max(0, l.Done-l.Errors)
 	latency := l.Latency.Mean.Seconds()
-	s.mean.take(in, l, own, good, w)
-	if s.mean.done > 0 && c.ready > 0 {
-		s.mean.learnCost(&view{in: in, scale: &in.Service.Scale, counts: c}, w)
-	}
 	since := l.At.Sub(s.changed)
 	s.capacity.learn(window{
 		at: l.At, seconds: w, in: l.Rate, out: good,
-		latency: latency * share, count: float64(l.Latency.Count), inflight: own,
-		ready: c.ready, settled: since >= l.Window+2*time.Second, changedNow: since < l.Window,
+		latency: latency * share, median: l.Latency.P50.Seconds() * share,
+		tail:  quantile(l.Latency, in.Service.Scale.SLO.Quantile).Seconds() * share,
+		count: float64(l.Latency.Count), inflight: own,
+		ready: meanReady(in), settled: since >= l.Window+2*time.Second,
 	})
+	if since < l.Window+2*time.Second || !s.capacity.calm() {
+		s.mean = means{}
+	} else {
+		s.mean.take(in, l, own)
+	}
+	s.cost.learn(in, c, good, since > l.Window+youngFor)
 }
 
-func (m *means) take(in *Input, l *Load, own, good, w float64) {
-	k := 1 - math.Exp(-w/8)
-	if m.n == 0 || l.At.Sub(m.at) > time.Minute {
-		k = 1
-		m.n = 0
-	}
-	m.at = l.At
+func (m *means) take(in *Input, l *Load, own float64) {
 	m.n++
-	m.done += k * (good - m.done)
+	k := max(0.12, 1/float64(m.n))
 	m.inflight += k * (l.Inflight - m.inflight)
 	m.own += k * (own - m.own)
 	if l.Latency.Count == 0 {
 		return
 	}
-	// Few requests say little about a quantile.
-	k = max(k, 1/float64(m.n)) * float64(l.Latency.Count) / float64(l.Latency.Count+5)
-	if m.latency == 0 {
-		k = 1
-	}
+	m.asked++
+	// Few requests say little about a mean, less about a quantile.
+	k = max(0.12*float64(l.Latency.Count)/float64(l.Latency.Count+5), 1/float64(m.asked))
 	m.latency += k * (l.Latency.Mean.Seconds() - m.latency)
 	m.tail += k * (quantile(l.Latency, in.Service.Scale.SLO.Quantile).Seconds() - m.tail)
-}
-
-// learnCost follows the CPU seconds that a request costs. At a trickle of
-// requests most CPU is not theirs.
-func (m *means) learnCost(v *view, w float64) {
-	used, ok := usage(v)
-	if !ok {
-		return
-	}
-	k := 1 - math.Exp(-w/8)
-	m.cpu += k * (used - m.cpu)
-	if m.done < 1 || used < 0.02 {
-		return
-	}
-	cost := used / max(m.done, v.in.Load.Done)
-	if m.cost == 0 {
-		m.cost = cost
-		return
-	}
-	// With all instances busy the ratio is exact; nearly idle, it is mostly noise.
-	busy := min(1, used/(0.1*float64(v.counts.ready)))
-	m.cost += k * busy * (cost - m.cost)
 }
 
 // quantile picks the measured quantile at or above q.

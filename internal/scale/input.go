@@ -46,6 +46,18 @@ const (
 	freshCPU  = 15 * time.Second
 )
 
+// meanReady returns how many instances were ready in the window of the load, on
+// average: one that got ready in its middle counts half.
+func meanReady(in *Input) (n float64) {
+	w := in.Load.Window.Seconds()
+	for i := range in.Instances {
+		if x := &in.Instances[i]; x.State == swell.Ready {
+			n += min(max(in.Load.At.Sub(x.ReadyAt).Seconds()/w, 0), 1)
+		}
+	}
+	return n
+}
+
 // counts are the instances of a service by what they can be hoped to carry.
 type counts struct {
 	ready    int

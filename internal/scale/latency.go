@@ -1,9 +1,6 @@
 package scale
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // latency wants so many instances that the goal for latency is met, and learns
 // for it what an instance carries. The goal sets how busy instances may be: in a
@@ -21,17 +18,15 @@ func latency(v *view) (want, bool) {
 	w := want{by: "latency", unit: goal.Seconds(),
 		target: fmt.Sprintf("p%s within %s", number(100*q), goal)}
 	busy := busyMost
-	if v.mean.tail > 0 && v.mean.latency > 0 && v.cap.base > 0 {
-		// The tail at no load: as far above the base as it is above the mean now.
-		idle := v.cap.base * v.mean.tail / v.mean.latency
+	if idle := v.cap.base * v.cap.tail; idle > 0 {
 		busy = min(max(1-idle/goal.Seconds(), busyLeast), busyMost)
 	}
 	carry(v, &w, busy)
 	// The model may be wrong: what users feel isn't. While the goal is missed and
 	// it is a queue here that misses it, a fifth more at a time.
 	if v.mean.tail > goal.Seconds() && v.cap.waiting > kneeRatio*v.cap.base && v.cap.base > 0 &&
-		v.settled > max(5*time.Second, v.startup) && v.counts.starting == 0 && v.counts.ready > 0 &&
-		v.mean.own > 0.5*float64(v.counts.ready) && v.cap.growing == 0 {
+		v.mean.n >= 2*calmFor && v.settled > v.startup && v.counts.starting == 0 &&
+		v.mean.own > 0.5*float64(v.counts.ready) {
 		more := 1.2 * float64(v.counts.ready)
 		if most, sure, _ := v.cap.Estimate(); sure > 0 {
 			more = min(more, v.now/(busyLeast*most)) // beyond that it is not the queue
@@ -88,7 +83,11 @@ func carry(v *view, w *want, busy float64) {
 	}
 	// Unknown: the safe concurrency, doubling at most, and never more for an
 	// instance to carry than one was seen to carry.
-	w.need = v.mean.own / safeConcurrency
+	if v.mean.n >= calmFor {
+		w.need = v.mean.own / safeConcurrency
+	} else {
+		w.need = min(float64(v.current), max(0, v.in.Load.Inflight-v.in.Load.Downstream)/safeConcurrency)
+	}
 	w.limit = doubled(v)
 	w.text = fmt.Sprintf("capacity not yet known: at most %d in flight for an instance", safeConcurrency)
 	if v.cap.peak > 0 && v.now > 0 {

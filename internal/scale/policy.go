@@ -16,6 +16,7 @@ type view struct {
 	then    float64       // arrivals per second when an instance started now is ready
 	mean    *means        // smoothed measurements
 	cap     *Capacity     // of one instance, learned
+	cost    *cost         // of a request in CPU, learned
 	startup time.Duration // of an instance, 95th percentile
 	settled time.Duration // since the set of ready instances changed
 }
@@ -46,15 +47,17 @@ func given(s *swell.Scale) bool {
 	return s.Targets.Concurrency > 0 || s.Targets.RPS > 0 || s.Targets.CPU > 0 || s.SLO.Latency > 0
 }
 
-// means are exponentially smoothed measurements, about ten seconds of them.
+// means are smoothed measurements, about ten seconds of them, taken only while
+// the queue neither grows nor drains and the instances stay the same: what
+// requests in flight and latencies are in between belongs to a backlog.
 type means struct {
-	done     float64 // requests that ended without error, per second
 	inflight float64
 	own      float64 // in flight, without those at services downstream
 	latency  float64 // seconds, mean
 	tail     float64 // seconds, at the goal's quantile
-	cpu      float64 // cores, all ready instances together
-	cost     float64 // CPU seconds per request
-	n        int     // windows seen
-	at       time.Time
+	n        int     // windows in a row
+	asked    int     // of n, those in which a request ended
 }
+
+// calmFor is how many windows of calm make means that can be trusted.
+const calmFor = 3
