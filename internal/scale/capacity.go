@@ -29,8 +29,11 @@ type Capacity struct {
 	saturated  float64 // per second, when all were busy; 0 was never seen
 	hard       [5]float64
 	nhard      int
-	growing    int     // windows in a row that more came than was done
-	deep       int     // windows in a row that requests took far longer than base
+	growing    int  // windows in a row that more came than was done
+	deep       int  // windows in a row that requests took far longer than base
+	grew       bool // saturated comes from an overload, if a short one
+	calmly     int  // calm windows ever
+	block      block
 	episode    float64 // most that was done per instance in this overload
 	line       line
 	recent     [3]flow // newest first
@@ -40,16 +43,27 @@ type Capacity struct {
 	throughput float64 // newest per-instance throughput
 }
 
+// block sums windows up to a point of the line: the mean of a second's latencies
+// is so uncertain near saturation that its inverse would be biased.
+type block struct{ n, x, sum, count float64 }
+
+func (b *block) add(x float64, w window) {
+	b.n++
+	b.x += x
+	b.sum += w.latency * w.count
+	b.count += w.count
+}
+
 // flow is one window of a service.
 type flow struct{ in, out, w float64 }
 
 const (
-	kneeRatio     = 1.3  // own latency over base below which nothing queues
-	deepRatio     = 4.0  // above which all must be busy
-	lopsided      = 4.0  // mean over median above which one instance has a backlog of its own
-	trustBeyond   = 1.5  // how far the line is believed, times the peak
-	peakHalfLife  = 3600 // seconds
-	hardKeepsSoft = 0.95 // of the known saturation, that soft evidence may lower it to
+	kneeRatio    = 1.3  // own latency over base below which nothing queues
+	deepRatio    = 4.0  // above which all must be busy
+	lopsided     = 4.0  // mean over median above which one instance has a backlog of its own
+	trustBeyond  = 1.3  // how far the line is believed, times the peak
+	peakHalfLife = 3600 // seconds
+	blockWindows = 10   // windows that make a point of the line
 )
 
 // window is one measurement as the estimator sees it.
@@ -101,7 +115,7 @@ func (c *Capacity) learn(w window) {
 		if w.settled && c.growing >= 3 {
 			c.hardEvidence(c.episode)
 		} else if c.nhard == 0 {
-			c.saturated = max(c.saturated, c.episode)
+			c.saturated, c.grew = max(c.saturated, c.episode), true
 		}
 	case c.deep >= 5 && w.settled:
 		c.episode = max(c.episode, x)
@@ -112,8 +126,14 @@ func (c *Capacity) learn(w window) {
 		}
 	}
 	if c.growing == 0 && w.latency > 0 && w.settled {
-		c.line.add(x, 1/w.latency, w.count)
+		c.block.add(x, w)
+		if c.block.n >= blockWindows {
+			c.line.add(c.block.x/c.block.n, c.block.count/c.block.sum, c.block.count)
+			c.block = block{}
+		}
 		c.explore(x)
+	} else {
+		c.block = block{}
 	}
 }
 
@@ -124,23 +144,30 @@ func (c *Capacity) learnBase(w window, x float64) {
 	if w.latency <= 0 || w.count <= 0 {
 		return
 	}
+	if w.settled && c.calm() {
+		c.calmly++
+	}
 	trust := w.count / (w.count + 10) // few requests say little
 	switch {
 	case c.base == 0:
 		c.base = w.latency
+	case c.calmly < calmFor:
+		// Before a calm moment was seen there may have been a queue all along, at
+		// the start even the time that requests waited for the first instance.
+		c.base = min(c.base, w.latency)
 	case w.latency < c.base:
 		c.base += 0.3 * trust * (w.latency - c.base)
 	case c.peak > 0 && x < 0.3*c.peak && c.growing == 0 && w.inflight < 1.5*w.ready:
 		c.base += 0.05 * trust * (min(w.latency, 3*c.base) - c.base)
 	case c.calm():
-		c.base += 0.001 * trust * (min(w.latency, 3*c.base) - c.base)
+		c.base += 0.0003 * trust * (min(w.latency, 3*c.base) - c.base)
 	}
 }
 
 // learnTail follows how far the goal's quantile is above the mean while nothing
 // queues: a property of the requests, which a queue would blur.
 func (c *Capacity) learnTail(w window) {
-	if w.count < 5 || w.latency <= 0 || c.queued() || w.latency > 2*c.base || !c.calm() {
+	if w.count < 5 || w.latency <= 0 || w.latency > 1.1*c.base || !c.calm() {
 		return
 	}
 	r := min(max(w.tail/w.latency, 1), 20)
@@ -212,7 +239,7 @@ func (c *Capacity) softEvidence(x float64) {
 	switch {
 	case c.saturated == 0 || x > c.saturated:
 		c.saturated = x
-	case c.nhard == 0 || x < hardKeepsSoft*c.saturated:
+	case c.nhard == 0 && !c.grew:
 		c.saturated += 0.05 * (x - c.saturated)
 	}
 }
@@ -240,11 +267,14 @@ func (c *Capacity) explore(x float64) {
 func (c *Capacity) Estimate() (perSecond, confidence float64, from string) {
 	if c.saturated > 0 {
 		x := max(c.saturated, c.peak)
-		if c.nhard > 0 {
+		switch {
+		case c.nhard > 0:
 			return x, 1, "saturation"
+		case c.grew:
+			return x, 0.9, "saturation"
 		}
-		if l, ok := c.line.zero(); ok && l < trustBeyond*x {
-			return max(l, x), 0.8, "latency"
+		if l, ok := c.line.zero(); ok && l > x {
+			return min(l, trustBeyond*x), 0.8, "latency"
 		}
 		return x, 0.7, "saturation"
 	}
@@ -292,9 +322,9 @@ type line struct {
 	lo, hi              float64 // range of x that was seen, slowly closing
 }
 
-// lineForget is the factor by which a second's older samples count less; the
-// half-life is about twelve minutes.
-const lineForget = 0.999
+// lineForget is the factor by which each point makes the older ones count less;
+// the half-life is about twelve minutes.
+const lineForget = 0.99
 
 // add takes a point that is a mean of count requests, and counts by them.
 func (l *line) add(x, y, count float64) {

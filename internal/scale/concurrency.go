@@ -37,7 +37,7 @@ func concurrency(v *view) (want, bool) {
 	if most, sure, _ := v.cap.Estimate(); sure > 0 && 0.9*most < w.capacity {
 		w.capacity = 0.9 * most
 		w.text = fmt.Sprintf("an instance does %s/s when saturated, a tenth is kept free", number(most))
-	} else if x, windows := v.cap.now(); windows > 0 && x < w.capacity {
+	} else if x, windows := v.cap.now(); windows > 0 && (x < w.capacity || v.cap.calmly < calmFor) {
 		w.capacity = x
 		w.text = fmt.Sprintf("an instance does %s/s while requests pile up", number(x))
 		if windows == 1 {
@@ -45,6 +45,9 @@ func concurrency(v *view) (want, bool) {
 		}
 	}
 	w.most = w.capacity
+	if v.cap.calmly < calmFor {
+		w.limit = doubled(v) // the base may have been measured in a queue
+	}
 	if v.mean.n >= 2*calmFor && v.counts.starting == 0 && v.cap.queued() {
 		// A queue that neither grows nor drains is no backlog but too few
 		// instances: then the ratio counts, a half more at a time.
