@@ -117,7 +117,7 @@ func (c *Capacity) learn(w window) {
 		} else if c.nhard == 0 {
 			c.saturated, c.grew = max(c.saturated, c.episode), true
 		}
-	case c.deep >= 5 && w.settled:
+	case c.deep >= 3 && w.settled:
 		c.episode = max(c.episode, x)
 		c.softEvidence(c.episode)
 	default:
@@ -173,6 +173,10 @@ func (c *Capacity) learnTail(w window) {
 	r := min(max(w.tail/w.latency, 1), 20)
 	if c.tail == 0 {
 		c.tail = r
+	}
+	// The tail feels a queue long before the mean does.
+	if most, sure, _ := c.Estimate(); sure > 0 && w.out > 0.6*most*w.ready {
+		return
 	}
 	c.tail += 0.05 * w.count / (w.count + 20) * (r - c.tail)
 }
@@ -256,7 +260,7 @@ func (c *Capacity) explore(x float64) {
 	for _, h := range c.hard[:c.nhard] {
 		limit = max(limit, h)
 	}
-	if x > 0.5*c.saturated && c.waiting < kneeRatio*c.base && c.saturated < 1.1*limit {
+	if x > 0.5*c.saturated && c.waiting < kneeRatio*c.base && c.saturated < 1.05*limit {
 		c.saturated *= 1.001
 	}
 }
@@ -272,9 +276,6 @@ func (c *Capacity) Estimate() (perSecond, confidence float64, from string) {
 			return x, 1, "saturation"
 		case c.grew:
 			return x, 0.9, "saturation"
-		}
-		if l, ok := c.line.zero(); ok && l > x {
-			return min(l, trustBeyond*x), 0.8, "latency"
 		}
 		return x, 0.7, "saturation"
 	}

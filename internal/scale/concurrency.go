@@ -34,20 +34,23 @@ func concurrency(v *view) (want, bool) {
 	}
 	w.capacity = target / base
 	w.text = fmt.Sprintf("an instance at the target does %s/s, as a request takes %s without a queue", number(w.capacity), seconds(base))
-	if most, sure, _ := v.cap.Estimate(); sure > 0 && 0.9*most < w.capacity {
+	doubted := v.cap.calmly < calmFor // the base may have been measured in a queue
+	most, sure, _ := v.cap.Estimate()
+	x, windows := v.cap.now()
+	switch {
+	case sure > 0 && (0.9*most < w.capacity || doubted):
 		w.capacity = 0.9 * most
 		w.text = fmt.Sprintf("an instance does %s/s when saturated, a tenth is kept free", number(most))
-	} else if x, windows := v.cap.now(); windows > 0 && (x < w.capacity || v.cap.calmly < calmFor) {
+	case windows > 0 && (x < w.capacity || doubted):
 		w.capacity = x
 		w.text = fmt.Sprintf("an instance does %s/s while requests pile up", number(x))
-		if windows == 1 {
+		if windows == 1 || doubted {
 			w.limit = doubled(v)
 		}
+	case doubted:
+		w.limit = max(v.current, 1)
 	}
 	w.most = w.capacity
-	if v.cap.calmly < calmFor {
-		w.limit = doubled(v) // the base may have been measured in a queue
-	}
 	if v.mean.n >= 2*calmFor && v.counts.starting == 0 && v.cap.queued() {
 		// A queue that neither grows nor drains is no backlog but too few
 		// instances: then the ratio counts, a half more at a time.

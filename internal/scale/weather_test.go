@@ -148,7 +148,7 @@ func TestOutageOfMetrics(t *testing.T) {
 		set(p)
 		p.run(1500)
 		before := p.between(598, 600)[0].want
-		for _, s := range p.between(600, 1260) {
+		for _, s := range p.between(600, 1250) {
 			if s.want < before {
 				t.Fatalf("down to %d of %d\n%s", s.want, before, p.chart(598, 1300))
 			}
