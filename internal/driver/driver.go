@@ -195,7 +195,6 @@ func (d *Driver) Run(ctx context.Context) error {
 	d.reconcile()
 	d.tasks.Wait()
 	shut()
-	d.sweep(time.Time{})
 	stopWriter()
 	<-writer
 	return nil
@@ -270,12 +269,13 @@ func (d *Driver) change(id string, f func(*swell.Instance)) {
 	d.publish()
 }
 
-// sweep forgets what is Gone for long enough at now; all of it if now is zero.
+// sweep forgets what is Gone for long enough. At the driver's end nothing is
+// forgotten: readers learn the end of the last ones too.
 func (d *Driver) sweep(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	maps.DeleteFunc(d.instances, func(_ string, r *record) bool {
-		return r.State == swell.Gone && (now.IsZero() || now.Sub(r.gone) >= lingers)
+		return r.State == swell.Gone && now.Sub(r.gone) >= lingers
 	})
 	d.publish()
 }
