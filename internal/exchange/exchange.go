@@ -25,6 +25,9 @@ type Exchange struct {
 
 	Start    int64     // when the request's head was complete, ns of Now
 	Deadline time.Time // when it must have ended; zero is never. Set by filters, kept by codecs
+	// AttemptTimeout bounds one attempt until the head of its answer is there; 0
+	// is no bound. Set by filters, kept by the data plane.
+	AttemptTimeout time.Duration
 	Attempt  int       // attempts made so far
 	Endpoint string    // ID of the endpoint of the last attempt
 
@@ -39,8 +42,19 @@ type Exchange struct {
 	// Notes are the filters' facts for the access log: "retry", "connect" …
 	Notes []Param
 
+	// Wrote, if set, is called by the upstream's codec when the head of the request
+	// (and what of its body was there) has been written to the upstream: from
+	// RoundTrip's own goroutine, at most once for each attempt.
+	Wrote func(*Exchange)
+	// Ended holds what is called when the answer was sent or broke, last added
+	// first. Filters add functions that were made once, not closures for each
+	// exchange.
+	Ended []func(*Exchange)
+
 	// Codec is the state that belongs to the codec which made the exchange.
 	Codec any
+	// Plane is the state that belongs to the data plane.
+	Plane any
 }
 
 // Param is a name with a value.
@@ -155,7 +169,7 @@ func (x *Exchange) Reset() {
 	*x = Exchange{
 		Request:  Request{Header: h, Trailer: t},
 		Response: Response{Header: rs.Header, Trailer: rs.Trailer},
-		Params:   x.Params[:0], Notes: x.Notes[:0],
+		Params:   x.Params[:0], Notes: x.Notes[:0], Ended: x.Ended[:0],
 	}
 }
 

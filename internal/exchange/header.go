@@ -63,6 +63,14 @@ var names = [known]string{
 	ForwardedProto: "X-Forwarded-Proto", HTTP2Settings: "HTTP2-Settings",
 }
 
+// nameBytes are the names again, for fields: nobody changes a field's name in place.
+var nameBytes = func() (b [known][]byte) {
+	for i, s := range names {
+		b[i] = []byte(s)
+	}
+	return b
+}()
+
 // Name returns the field's name as it is usually written; "" for None.
 func (id ID) Name() string { return names[id] }
 
@@ -171,6 +179,16 @@ func (h *Header) Set(id ID, value string) { h.Del(id); h.add(id, names[id], valu
 // Add adds one more value of the known field id.
 func (h *Header) Add(id ID, value string) { h.add(id, names[id], value) }
 
+// SetBytes is Set for bytes, which are copied.
+func (h *Header) SetBytes(id ID, value []byte) { h.Del(id); h.AddBytes(id, value) }
+
+// AddBytes is Add for bytes, which are copied.
+func (h *Header) AddBytes(id ID, value []byte) {
+	i := len(h.arena)
+	h.arena = append(h.arena, value...)
+	h.fields = append(h.fields, Field{id, nameBytes[id], h.arena[i:len(h.arena):len(h.arena)]})
+}
+
 // SetName is Set for a field by its name.
 func (h *Header) SetName(name, value string) { h.DelName(name); h.AddName(name, value) }
 
@@ -179,7 +197,10 @@ func (h *Header) AddName(name, value string) { h.add(Identify([]byte(name)), nam
 
 func (h *Header) add(id ID, name, value string) {
 	v := h.keep(value)
-	n := h.keep(name)
+	n := nameBytes[id]
+	if len(n) != len(name) || string(n) != name {
+		n = h.keep(name)
+	}
 	h.fields = append(h.fields, Field{id, n, v})
 }
 
