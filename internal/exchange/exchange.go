@@ -28,8 +28,8 @@ type Exchange struct {
 	// AttemptTimeout bounds one attempt until the head of its answer is there; 0
 	// is no bound. Set by filters, kept by the data plane.
 	AttemptTimeout time.Duration
-	Attempt  int       // attempts made so far
-	Endpoint string    // ID of the endpoint of the last attempt
+	Attempt        int    // attempts made so far
+	Endpoint       string // ID of the endpoint of the last attempt
 
 	TraceID, SpanID [16]byte // W3C trace context of this hop; SpanID in the first 8 bytes
 	Sampled         bool
