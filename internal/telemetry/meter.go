@@ -20,53 +20,28 @@ type Meter struct {
 	epoch  int64 // of the hub: see tally
 	mask   uintptr
 	shards [maxShards]atomic.Pointer[shard]
-	past   past // what the hub's loop has read so far
+	past   past // what the hub has read so far; under its lock
 }
 
 // maxShards bounds the memory of a meter and the time to read it.
 const maxShards = 8
 
 // shard is a share of a meter's counts. A goroutine keeps to one shard mostly, so
-// that cores seldom write to the same cache line.
+// that cores seldom write to the same cache line. Readers go from ends by codes,
+// spread and the rest to starts and started, against the order of the writers: so
+// no end is seen without its request, its start or its latency.
 type shard struct {
 	started atomic.Uint64
 	starts  tally
 	_       [48]byte // starts and ends of one request are often on two cores
 
 	ends   tally
-	spent  atomic.Int64 // ns, durations of the requests that ended
-	in     atomic.Int64 // bytes
-	out    atomic.Int64 // bytes
+	spent  atomic.Int64                          // ns, durations of the requests that ended
+	in     atomic.Int64                          // bytes
+	out    atomic.Int64                          // bytes
 	codes  [6]atomic.Pointer[[100]atomic.Uint64] // by status/100 and status%100; status 0 is [0][0]
 	spread [buckets]atomic.Uint64
 	_      [64]byte
-}
-
-// tally is a count and a sum of times in one word: each event adds tallyOne and
-// its time in units of 1.024 µs since the hub's epoch. One word can't be read
-// half written, so the reader never takes a request for started at the epoch.
-// Count and sum of the events between two readings come apart by a division,
-// since the reader knows when these were: see split.
-type tally struct{ atomic.Uint64 }
-
-const (
-	tallyBits = 10      // nanoseconds to units
-	tallyOne  = 1 << 43 // more than the events of a window can deviate from its begin, in sum
-)
-
-// epochLead is how long before its creation a hub's epoch is, so that no time
-// that a meter is given can be before it.
-const epochLead = int64(3600e9)
-
-func (t *tally) add(ns int64) { t.Add(tallyOne + uint64(ns)>>tallyBits) }
-
-// split takes a difference of two readings apart: how many events there were, and
-// the sum of their times after from (units), which must be before all of them.
-// It holds up to 2^19 events and 2^43 units of sum between two readings, for
-// nearly a year after the epoch, and half of that for each doubling.
-func split(diff, from uint64) (n, sum uint64) {
-	n = diff / (tallyOne + from)
-	return n, diff - n*(tallyOne+from)
 }
 
 func newMeter(k Key, epoch int64, shards int) *Meter {
@@ -110,13 +85,14 @@ func (m *Meter) End(start, now int64, status int, in, out int64) {
 	if uint(status) >= 600 || status < 100 {
 		status = 0
 	}
+	took := max(now-start, 0)
+	s.spread[bucketOf(took)].Add(1)
+	s.spent.Add(took)
 	page := s.codes[status/100].Load()
 	if page == nil {
 		page = s.page(status / 100)
 	}
 	page[status%100].Add(1)
-	s.spread[bucketOf(now-start)].Add(1)
-	s.spent.Add(now - start)
 	if in != 0 {
 		s.in.Add(in)
 	}
