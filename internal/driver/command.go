@@ -102,7 +102,8 @@ func program(w swell.Workload) (path, dir string, err error) {
 		if err == nil {
 			return p, dir, nil
 		}
-		if !errors.Is(err, os.ErrNotExist) && unfit == nil {
+		// What can't be looked at is passed over, as shells do.
+		if errors.Is(err, errNotExecutable) && unfit == nil {
 			unfit = fmt.Errorf("service %s: program %s can't be run: %s %w (working directory %s)", w.Service, name, p, reason(err), dir)
 		}
 	}
