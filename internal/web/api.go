@@ -221,8 +221,9 @@ type ApplyResult struct {
 // Problem is one thing that is wrong in a manifest.
 type Problem struct {
 	File   string `json:"file,omitempty"`
-	Line   int    `json:"line,omitempty"` // from 1; 0 is unknown
-	Column int    `json:"column,omitempty"`
+	Line   int    `json:"line,omitempty"`   // from 1; 0 is unknown
+	Column int    `json:"column,omitempty"` // from 1, in characters
+	Width  int    `json:"width,omitempty"`  // characters that are meant, from Column on
 	Text   string `json:"text"`             // what is wrong
 	Hint   string `json:"hint,omitempty"`   // what would be right
 	Source string `json:"source,omitempty"` // the offending line

@@ -43,7 +43,6 @@ type Options struct {
 
 	Stats     Stats                                   // what the data plane measured; nil shows no traffic
 	Decisions func(service string) []swell.Decision   // the kept ones of a service, oldest first
-	Usage     *Usage                                  // CPU and memory of instances
 	Logs      Logs                                    // output of instances
 	Order     func() []string                         // names of the routes as compiled; nil is as written
 	Match     func(method, url string) (string, bool) // the route that a request would take
@@ -75,11 +74,11 @@ type State struct {
 	Trouble   string // why the last plan could not be made true; "" if it could
 }
 
-// Stats is what the data plane measured, over the last ten seconds or so. Keys
+// Stats is what was measured, over the last ten seconds or so. Keys
 // are service, instance ID and route name.
 type Stats interface {
 	Services() map[string]ServiceStat
-	Instances() map[string]Traffic
+	Instances() map[string]InstanceStat
 	Routes() map[string]Traffic
 	Edges() []EdgeStat
 	History(service string) []Point // one a second, oldest first
@@ -89,6 +88,13 @@ type Stats interface {
 type ServiceStat struct {
 	Traffic
 	Waiting int
+}
+
+// InstanceStat is the traffic of an instance with what it uses.
+type InstanceStat struct {
+	Traffic
+	CPU    float64 // cores; 0 if unknown
+	Memory int64   // bytes; 0 if unknown
 }
 
 // EdgeStat is the traffic between two services.

@@ -17,7 +17,7 @@ import (
 type view struct {
 	State
 	services  map[string]ServiceStat
-	instances map[string]Traffic
+	instances map[string]InstanceStat
 	routes    map[string]Traffic
 	edges     []EdgeStat
 }
@@ -126,9 +126,11 @@ func (s *Server) instanceList(v view, of string) []Instance {
 		if of != "" && i.Service != of {
 			continue
 		}
+		used := v.instances[i.ID]
 		n := Instance{
 			ID: i.ID, Service: i.Service, Revision: i.Revision, Slot: i.Slot, Addr: i.Addr, PID: i.PID,
-			Created: i.Created, Restarts: i.Restarts, Reason: i.Reason, Traffic: sane(v.instances[i.ID]),
+			Created: i.Created, Restarts: i.Restarts, Reason: i.Reason, Traffic: sane(used.Traffic),
+			CPU: finite(used.CPU), Memory: used.Memory,
 		}
 		if i.State >= 0 && int(i.State) < len(stateNames) {
 			n.State = stateNames[i.State]
@@ -136,10 +138,6 @@ func (s *Server) instanceList(v view, of string) []Instance {
 		if !i.ReadyAt.IsZero() {
 			at := i.ReadyAt
 			n.ReadyAt = &at
-		}
-		if s.opt.Usage != nil {
-			n.CPU, n.Memory = s.opt.Usage.Of(i.ID)
-			n.CPU = finite(n.CPU)
 		}
 		out = append(out, n)
 	}
