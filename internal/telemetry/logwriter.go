@@ -3,39 +3,104 @@ package telemetry
 import (
 	"context"
 	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 )
 
-// LogWriter writes lines in the background, and drops them rather than wait.
-type LogWriter struct {
-	w     io.Writer
-	queue chan []byte
+// LogWriterOptions are what a [LogWriter] is made of.
+type LogWriterOptions struct {
+	Max     int          // bytes that wait to be written at most; 0 is 1 MiB
+	Dropped *Counter     // counts dropped lines too; may be nil
+	Log     *slog.Logger // for the trouble of writing; none if nil
 }
 
-// NewLogWriter makes a writer to w; Run does the writing.
-func NewLogWriter(w io.Writer) *LogWriter { return &LogWriter{w: w, queue: make(chan []byte, 1024)} }
+// LogWriter writes lines in the background: what it is given waits in memory, up
+// to a bound, beyond which lines are dropped and counted rather than anybody made
+// to wait. It is an io.Writer for whole lines and may be written to by anyone.
+type LogWriter struct {
+	w       io.Writer
+	opt     LogWriterOptions
+	wake    chan struct{}
+	dropped atomic.Uint64
 
-// Write queues one whole line, of which it keeps a copy. It never fails.
+	mu     sync.Mutex
+	buf    []byte // waits
+	lines  uint64 // in buf
+	closed bool
+}
+
+// NewLogWriter makes a writer to w, which only [LogWriter.Run] writes to.
+func NewLogWriter(w io.Writer, opt LogWriterOptions) *LogWriter {
+	if opt.Max <= 0 {
+		opt.Max = 1 << 20
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	return &LogWriter{w: w, opt: opt, wake: make(chan struct{}, 1)}
+}
+
+// Write takes a copy of a whole line (or of several), or drops it. It never fails.
 func (l *LogWriter) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	fits := !l.closed && len(l.buf)+len(line) <= l.opt.Max
+	if fits {
+		l.buf = append(l.buf, line...)
+		l.lines++
+	}
+	l.mu.Unlock()
+	if !fits {
+		l.drop(1)
+		return len(line), nil
+	}
 	select {
-	case l.queue <- append([]byte(nil), line...):
+	case l.wake <- struct{}{}:
 	default:
 	}
 	return len(line), nil
 }
 
-// Dropped returns how many lines were dropped.
-func (l *LogWriter) Dropped() uint64 { return 0 }
+// Dropped returns how many lines were dropped, or lost as writing failed.
+func (l *LogWriter) Dropped() uint64 { return l.dropped.Load() }
 
-// Run writes what is queued until ctx ends, then what is left.
+func (l *LogWriter) drop(n uint64) {
+	l.dropped.Add(n)
+	if l.opt.Dropped != nil {
+		l.opt.Dropped.Add(n)
+	}
+}
+
+// Run writes what comes until ctx ends, then what is left, and returns ctx's
+// error. Lines that come later are dropped. When writing fails (a full disk),
+// that is logged once until it works again, and the lines count as dropped.
 func (l *LogWriter) Run(ctx context.Context) error {
-	for {
+	var spare []byte
+	failing := false
+	for end := false; ; {
 		select {
+		case <-l.wake:
 		case <-ctx.Done():
-			return ctx.Err()
-		case b := <-l.queue:
-			if _, err := l.w.Write(b); err != nil {
-				return err
+			end = true
+		}
+		l.mu.Lock()
+		l.closed = end
+		out, lines := l.buf, l.lines
+		l.buf, l.lines = spare[:0], 0
+		l.mu.Unlock()
+		if len(out) > 0 {
+			_, err := l.w.Write(out)
+			if err != nil {
+				l.drop(lines)
+				if !failing {
+					l.opt.Log.Error("the access log can't be written; its lines are dropped until it can", "error", err)
+				}
 			}
+			failing = err != nil
+		}
+		spare = out
+		if end {
+			return ctx.Err()
 		}
 	}
 }
