@@ -114,21 +114,40 @@ func (k *Kind[T]) unknown(name string) error {
 // Suggest ends a message about an unknown name: the nearest known one, if it is
 // near, and all there are.
 func Suggest(name string, known []string) string {
-	var b strings.Builder
-	if n := Nearest(name, known); n != "" {
-		fmt.Fprintf(&b, "; did you mean %q?", n)
-	} else {
-		b.WriteByte(';')
+	hint := Hint(name, known)
+	if strings.HasPrefix(hint, "there are") {
+		hint = "There" + strings.TrimPrefix(hint, "there")
 	}
-	fmt.Fprintf(&b, " There are: %s", strings.Join(known, ", "))
-	return b.String()
+	return "; " + hint
+}
+
+// Hint is [Suggest] as a sentence of its own: `did you mean "port"? There are: …`.
+func Hint(name string, known []string) string {
+	const most = 30
+	all := "here are: " + strings.Join(known[:min(len(known), most)], ", ")
+	if len(known) > most {
+		all += fmt.Sprintf(", and %d more", len(known)-most)
+	}
+	if len(known) == 0 {
+		all = "here are none"
+	}
+	if n := Nearest(name, known); n != "" {
+		return fmt.Sprintf("did you mean %q? T%s", n, all)
+	}
+	return "t" + all
 }
 
 // Nearest returns the known name with the least edit distance to name, if that is
 // at most a third of its length (and at least allows two), else "".
 func Nearest(name string, known []string) string {
 	best, at := "", max(2, len(name)/3)+1
+	if len(name) > 100 { // no slip of the pen, and dear to compare
+		return ""
+	}
 	for _, k := range known {
+		if len(k)-len(name) >= at || len(name)-len(k) >= at {
+			continue
+		}
 		if d := distance(strings.ToLower(name), strings.ToLower(k)); d < at {
 			best, at = k, d
 		}

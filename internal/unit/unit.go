@@ -143,3 +143,6 @@ func (v *Bytes) UnmarshalText(b []byte) error {
 	*v = Bytes(f * mul)
 	return nil
 }
+
+// D is d as the standard library's type.
+func (d Duration) D() time.Duration { return time.Duration(d) }
