@@ -105,7 +105,7 @@ func (r *recorder) unsent(now time.Time, text string) {
 	r.roll(now)
 	r.requests++
 	r.open.Intended++
-	r.fail("not sent in time", text)
+	r.fail(Unsent, text)
 }
 
 func (r *recorder) fail(kind, text string) {

@@ -57,10 +57,14 @@ func (r *Report) Pass() bool {
 	return true
 }
 
+// Unsent is the kind of failure of a request that was due while as many were in
+// flight as may be.
+const Unsent = "not sent in time"
+
 // Failure is one kind of failure.
 type Failure struct {
 	// Kind is "connect", "timeout", "broken" (the connection ended before the
-	// answer did), "status 503" and so on, "not sent in time", or "request".
+	// answer did), "status 503" and so on, Unsent, or "request".
 	Kind     string   `json:"kind"`
 	Count    int64    `json:"count"`
 	Examples []string `json:"examples"` // different ones, at most three
