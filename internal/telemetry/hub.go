@@ -87,7 +87,7 @@ func New(opt Options) *Hub {
 		opt.MaxSeries = maxMeters
 	}
 	if opt.Shards <= 0 {
-		opt.Shards = runtime.GOMAXPROCS(0)
+		opt.Shards = 2 * runtime.GOMAXPROCS(0) // goroutines meet by chance: the more, the seldomer
 	}
 	shards := 1
 	for shards < min(opt.Shards, maxShards) {
