@@ -53,13 +53,13 @@ func NewProcess(o ProcessOptions) *Driver {
 
 // processes is the runtime of processes on this machine.
 type processes struct {
-	dir   string
-	log   *slog.Logger
-	state *state
-	ports ports
-	forks chan func() // to the thread that forks
-	meter meter
-	tasks sync.WaitGroup
+	dir              string
+	log              *slog.Logger
+	state            *state
+	ports            ports
+	forks            chan func() // to the thread that forks
+	meter            meter
+	forker, watchers sync.WaitGroup
 
 	mu      sync.Mutex
 	running map[string]*process
@@ -74,7 +74,7 @@ func (p *processes) Open() (func(), error) {
 	}
 	p.state = s
 	p.forks = make(chan func())
-	p.tasks.Go(func() {
+	p.forker.Go(func() {
 		// On Linux a child's parent-death signal is sent when the thread that
 		// forked it ends, so all are forked by one that lives as long as Swell.
 		runtime.LockOSThread()
@@ -85,7 +85,13 @@ func (p *processes) Open() (func(), error) {
 	})
 	return func() {
 		close(p.forks)
-		p.tasks.Wait()
+		p.forker.Wait()
+		p.mu.Lock()
+		stuck := len(p.running) // not even SIGKILL ended them: the supervisor said so
+		p.mu.Unlock()
+		if stuck == 0 {
+			p.watchers.Wait()
+		}
 		s.close()
 	}, nil
 }
@@ -140,7 +146,7 @@ func (p *processes) Start(id string, _ int, w swell.Workload, out Output) (Runni
 	if err := p.state.record(id, r.pid); err != nil {
 		p.warn(err)
 	}
-	p.tasks.Go(r.watch)
+	p.watchers.Go(r.watch)
 	return r, Place{Addr: r.addr, PID: r.pid}, nil
 }
 

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -455,5 +456,47 @@ func TestNothingLeaks(t *testing.T) {
 		case <-late:
 			t.Fatalf("descriptors %d, were %d; goroutines %d, were %d", f, fds, r, routines)
 		}
+	}
+}
+
+// BenchmarkIdle is what watching ten idle instances costs: health checks each
+// second, and usage.
+func BenchmarkIdle(b *testing.B) {
+	d := NewProcess(ProcessOptions{Dir: b.TempDir(), Sink: &signals{}})
+	w := helper("serve", 10)
+	w.Health.Interval = time.Second
+	if err := d.Apply(b.Context(), []swell.Workload{w}); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error)
+	go func() { done <- d.Run(ctx) }()
+	ready := errors.New("ready")
+	_ = d.Watch(ctx, func(all []swell.Instance) error {
+		for _, i := range all {
+			if i.State != swell.Ready {
+				return nil
+			}
+		}
+		if len(all) < 10 {
+			return nil
+		}
+		return ready
+	})
+	used := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before, at := used(), time.Now()
+	for b.Loop() {
+		time.Sleep(time.Second)
+	}
+	b.ReportMetric(100*(used()-before).Seconds()/time.Since(at).Seconds(), "%core")
+	cancel()
+	if err := <-done; err != nil {
+		b.Error(err)
 	}
 }

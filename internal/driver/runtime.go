@@ -75,5 +75,5 @@ type PortHeld struct {
 
 // Error implements error.
 func (e *PortHeld) Error() string {
-	return fmt.Sprintf("port %d is fixed and instance %s listens there; a service runs more than one instance only if it listens on $PORT", e.Port, e.By)
+	return fmt.Sprintf("port %d is fixed and instance %s listens there; a program that listens on $PORT instead can have any number of instances", e.Port, e.By)
 }

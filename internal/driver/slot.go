@@ -93,6 +93,11 @@ func (d *Driver) keep(s *slot) {
 		reason string
 	)
 	for restarts := 0; ; restarts++ {
+		select {
+		case <-s.retire:
+			return
+		default:
+		}
 		id := d.place(s, restarts, wait, reason)
 		if !d.pause(s, wait) {
 			d.gone(id, "it was not needed any more")
