@@ -47,10 +47,9 @@ type service struct {
 	ready, desired int
 	set            bool // of these two
 	history        history
-	used           int64 // when something was last measured, ns after the epoch
 }
 
-// held is a meter or counter with its key. What belongs to an instance that was
+// held is a meter or a counter. What belongs to an instance that was
 // idle for a while is held weakly: it lives on as long as a table of the data
 // plane has it, and goes with the last one.
 type held[T any] struct {
@@ -115,6 +114,7 @@ func (h *Hub) now() int64 { return h.opt.Now() - h.epoch }
 func (h *Hub) Meter(k Key) *Meter {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.service(k.Service)
 	if m := h.meter(k); m != nil {
 		return m
 	}
@@ -136,7 +136,6 @@ func (h *Hub) Meter(k Key) *Meter {
 	m.past.at = h.now()
 	m.past.used = m.past.at
 	h.meters[k] = &held[Meter]{strong: m, weak: weak.Make(m)}
-	h.service(k.Service)
 	return m
 }
 
@@ -164,7 +163,7 @@ func (h *Hub) service(name string) *service {
 	}
 	s := h.services[name]
 	if s == nil {
-		s = &service{used: h.now()}
+		s = &service{}
 		h.services[name] = s
 	}
 	return s
@@ -239,8 +238,8 @@ func (h *Hub) SetReplicas(name string, ready, desired int) {
 	}
 }
 
-// Forget drops what is known of a service that is no more: its replicas and its
-// history. Its meters and counters stay as long as their kind does.
+// Forget drops what is known of a service that is no more: its replicas, its
+// waiting room, its history, and its meters once no table has them any more.
 func (h *Hub) Forget(name string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -248,13 +247,16 @@ func (h *Hub) Forget(name string) {
 	delete(h.decided, name)
 }
 
-// sweep lets go of what belongs to instances that were idle for a while.
+// sweep lets go of what belongs to instances that were idle for a while, and to
+// services that were forgotten.
 func (h *Hub) sweep(now int64) {
 	for k, e := range h.meters {
 		m := e.get()
 		switch {
 		case m == nil:
 			delete(h.meters, k)
+		case k.Service != "" && h.services[k.Service] == nil:
+			e.strong = nil
 		case k.Instance == "" || k.Instance == otherLabel || now-m.past.used < int64(idleAfter):
 			e.strong = m
 		default:

@@ -93,9 +93,6 @@ func (h *Hub) tick(at time.Time) []swell.Signal {
 	signals := make([]swell.Signal, 0, len(h.services))
 	for name, s := range h.services {
 		x := h.signal(name, s, byService[name], at, last, now)
-		if x.Rate > 0 || x.Done > 0 || x.Inflight > 0 || x.Waiting > 0 {
-			s.used = now
-		}
 		s.history.add(Point{At: at, Traffic: h.scratch.traffic(x.Window.Seconds(), x.Inflight), Waiting: x.Waiting, Ready: s.ready, Desired: s.desired})
 		signals = append(signals, x)
 	}
