@@ -27,7 +27,7 @@ var products []byte
 
 func main() {
 	service.Main(service.Options{
-		Name: "catalog", Workers: 3, Work: 60 * time.Millisecond, CPU: 200 * time.Microsecond, Startup: 500 * time.Millisecond,
+		Name: "catalog", Workers: 3, Work: 60 * time.Millisecond, CPU: 100 * time.Microsecond, Startup: 500 * time.Millisecond,
 	}, handler)
 }
 

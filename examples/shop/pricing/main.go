@@ -52,7 +52,7 @@ func price(id string, net, quantity int) Price {
 
 func main() {
 	service.Main(service.Options{
-		Name: "pricing", Workers: 2, Work: 20 * time.Millisecond, CPU: 200 * time.Microsecond, Startup: 300 * time.Millisecond,
+		Name: "pricing", Workers: 2, Work: 20 * time.Millisecond, CPU: 100 * time.Microsecond, Startup: 300 * time.Millisecond,
 	}, handler)
 }
 

@@ -58,7 +58,7 @@ func money(cents int) string { return fmt.Sprintf("%d.%02d", cents/100, cents%10
 
 func main() {
 	service.Main(service.Options{
-		Name: "web", Workers: 2, Work: 15 * time.Millisecond, CPU: 200 * time.Microsecond, Startup: 300 * time.Millisecond,
+		Name: "web", Workers: 2, Work: 15 * time.Millisecond, CPU: 100 * time.Microsecond, Startup: 300 * time.Millisecond,
 	}, handler)
 }
 
