@@ -57,7 +57,7 @@ func checkHTTP(ctx context.Context, path, addr string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: swell-health\r\nAccept: */*\r\nConnection: close\r\n\r\n", path, addr)
@@ -90,7 +90,7 @@ func checkGRPC(ctx context.Context, service, addr string) error {
 	if err != nil {
 		return fmt.Errorf("make a gRPC client for %s: %w", addr, err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
 	if err != nil {
 		return fmt.Errorf("gRPC health of %q: %w", service, err)

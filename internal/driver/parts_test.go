@@ -64,7 +64,7 @@ func TestPortsAreOfOneInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if _, err := p.take("x", l.Addr().(*net.TCPAddr).Port); err == nil || !strings.Contains(err.Error(), "not of Swell") {
 		t.Errorf("a taken port: %v", err)
 	}

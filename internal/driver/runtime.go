@@ -9,7 +9,8 @@ import (
 )
 
 // Runtime starts and ends single instances; the supervisor makes a driver of it.
-// Its methods may be called from several goroutines.
+// Its methods may be called from several goroutines. The simulation, in
+// simulated.go, is the worked example; drivertest is the contract.
 type Runtime interface {
 	// Open makes the runtime usable: it takes its locks and ends what an earlier
 	// run left behind. The returned func gives everything back and waits for

@@ -90,7 +90,9 @@ func (p *tape) end() {
 	}
 	synctest.Wait() // the last change was seen
 	p.unwatch()
-	<-p.watched
+	if err := <-p.watched; !errors.Is(err, context.Canceled) {
+		p.t.Error(err)
+	}
 }
 
 func (p *tape) instances() []swell.Instance {

@@ -175,6 +175,9 @@ type ended struct {
 	ready   time.Duration // how long it was ready
 }
 
+// verdict is the outcome of one health check.
+type verdict struct{ err error }
+
 // live runs one instance from its start until it has ended, or is taken for dead
 // and ends in the background.
 func (d *Driver) live(s *slot, id string) ended {
@@ -195,7 +198,7 @@ func (d *Driver) live(s *slot, id string) ended {
 		started  = time.Now()
 		readyAt  time.Time
 		failures int
-		result   = make(chan error, 1)
+		result   = make(chan verdict, 1)
 		probing  bool
 		next     = time.NewTimer(0)
 		late     <-chan time.Time
@@ -252,10 +255,11 @@ func (d *Driver) live(s *slot, id string) ended {
 			go func() {
 				c, stop := context.WithTimeout(ctx, cmp.Or(w.Health.Timeout, time.Second))
 				defer stop()
-				result <- run.Probe(c, w.Health)
+				result <- verdict{run.Probe(c, w.Health)}
 			}()
-		case err := <-result:
+		case v := <-result:
 			probing = false
+			err := v.err
 			interval := cmp.Or(w.Health.Interval, time.Second)
 			switch {
 			case err == nil && readyAt.IsZero():
@@ -300,7 +304,11 @@ func (d *Driver) start(s *slot, id string, w swell.Workload) (Running, error) {
 	for wait := firstPause; ; wait = min(2*wait, time.Second) {
 		run, place, err := d.rt.Start(id, s.number, w, voice{d.out, w.Service, id})
 		if err == nil {
-			d.say(w.Service, id, "started on %s", place.Addr)
+			process := ""
+			if place.PID != 0 {
+				process = fmt.Sprintf(", process %d", place.PID)
+			}
+			d.say(w.Service, id, "started on %s%s", place.Addr, process)
 			d.change(id, func(i *swell.Instance) {
 				i.Addr, i.PID, i.Created = place.Addr, place.PID, time.Now()
 			})

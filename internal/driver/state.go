@@ -30,6 +30,9 @@ type run struct {
 
 // openState locks the directory, and ends what a Swell that was killed left there.
 func openState(dir string, log *slog.Logger) (*state, error) {
+	if dir == "" {
+		return nil, errors.New("the process driver needs a state directory")
+	}
 	s := &state{runs: filepath.Join(dir, "run")}
 	if err := os.MkdirAll(s.runs, 0o755); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)

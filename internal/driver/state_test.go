@@ -155,6 +155,9 @@ func TestStateDirectoryCantBeMade(t *testing.T) {
 	if err := d.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "make the state directory") {
 		t.Errorf("Run: %v", err)
 	}
+	if err := NewProcess(ProcessOptions{}).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "needs a state directory") {
+		t.Errorf("Run without a directory: %v", err)
+	}
 	if err := d.Apply(context.Background(), []swell.Workload{}); err != ErrStopped {
 		t.Errorf("Apply: %v", err)
 	}

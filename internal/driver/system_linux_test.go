@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -75,7 +74,7 @@ func TestMeter(t *testing.T) {
 	for n := range 2 * forgets {
 		got := m.measure(roots, now.Add(time.Duration(n+1)*time.Second))
 		if len(got) != 1 || got[0].ID != "self" || got[0].Window != time.Second || got[0].Memory == 0 {
-			t.Fatal(fmt.Sprintf("%+v", got))
+			t.Fatalf("%+v", got)
 		}
 	}
 	if got := m.measure(nil, now); got != nil || m.strangers != nil {
