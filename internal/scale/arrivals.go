@@ -56,7 +56,7 @@ func (a *arrivals) sum(from, to int) (n, w float64) {
 
 // changed reports whether the newest k samples can't have the rate of those
 // before them. The square root of a Poisson count has a standard deviation of a
-// half whatever its mean (Anscombe 1948), so 2 is four of them; a tenth on top
+// half whatever its mean (Anscombe 1948), so 2.25 is four and a half of them; a tenth on top
 // allows for arrivals that are burstier than Poisson's.
 func (a *arrivals) changed(k int) bool {
 	if a.len <= k {
@@ -69,7 +69,7 @@ func (a *arrivals) changed(k int) bool {
 	}
 	expect := n0 / w0 * w
 	// What came before is known the less the shorter it was observed.
-	z := 2 * math.Sqrt(1+w/w0)
+	z := 2.25 * math.Sqrt(1+w/w0)
 	return math.Abs(math.Sqrt(n)-math.Sqrt(expect)) > z+0.05*math.Sqrt(expect)
 }
 
@@ -98,7 +98,7 @@ func (a *arrivals) rate(ahead float64) (now, then float64) {
 	}
 	slope := sxy / sxx
 	// The variance of a sample's rate is rate/w: that of the slope follows.
-	if sd := math.Sqrt(now / sxx); math.Abs(slope) < 4*sd {
+	if sd := math.Sqrt(now / sxx); math.Abs(slope) < 5*sd {
 		return now, now
 	}
 	mean := now

@@ -29,10 +29,11 @@ type Capacity struct {
 	saturated  float64 // per second, when all were busy; 0 was never seen
 	hard       [5]float64
 	nhard      int
-	growing    int  // windows in a row that more came than was done
-	deep       int  // windows in a row that requests took far longer than base
-	grew       bool // saturated comes from an overload, if a short one
-	calmly     int  // calm windows ever
+	growing    int     // windows in a row that more came than was done
+	deep       int     // windows in a row that requests took far longer than base
+	grew       bool    // saturated comes from an overload, if a short one
+	downstream float64 // in flight at callees, in the newest window
+	calmly     int     // calm windows ever
 	block      block
 	episode    float64 // most that was done per instance in this overload
 	line       line
@@ -61,7 +62,7 @@ const (
 	kneeRatio    = 1.3  // own latency over base below which nothing queues
 	deepRatio    = 4.0  // above which all must be busy
 	lopsided     = 4.0  // mean over median above which one instance has a backlog of its own
-	trustBeyond  = 1.3  // how far the line is believed, times the peak
+	trustBeyond  = 2.0  // how far the line is believed, times the peak
 	peakHalfLife = 3600 // seconds
 	blockWindows = 10   // windows that make a point of the line
 )
@@ -105,13 +106,18 @@ func (c *Capacity) learn(w window) {
 		c.fade(w.at)
 		// A short burst of a queue that drains is no more than the instances can
 		// do either, so it counts.
-		c.peak = max(c.peak, n/t/w.ready)
+		// Less its own uncertainty, or the luckiest moment ever would count.
+		c.peak = max(c.peak, (n-1.5*math.Sqrt(n))/t/w.ready)
 	}
 	switch {
 	case c.growing >= 2:
 		// The most of the overload counts: with instances not evenly loaded the
 		// mean is less than the capacity, and never more.
-		c.episode = max(c.episode, x)
+		var n, t float64
+		for _, f := range c.recent[:min(c.growing-1, c.nrecent)] {
+			n, t = n+f.out*f.w, t+f.w
+		}
+		c.episode = max(c.episode, (n-0.5*math.Sqrt(n))/t/w.ready)
 		if w.settled && c.growing >= 3 {
 			c.hardEvidence(c.episode)
 		} else if c.nhard == 0 {

@@ -18,16 +18,17 @@ func concurrency(v *view) (want, bool) {
 	w := want{by: "concurrency", holds: target, unit: target,
 		target: fmt.Sprintf("%s in flight for an instance", number(target))}
 	ready := float64(v.counts.ready)
-	if v.mean.n >= calmFor && v.mean.latency > 0 && v.mean.inflight <= 1.1*target*ready {
-		w.capacity = target / v.mean.latency
-		w.text = fmt.Sprintf("an instance at the target does %s/s, as a request takes %s", number(w.capacity), seconds(v.mean.latency))
+	if v.mean.n >= calmFor && v.mean.rate > 0 && v.mean.inflight > 0 && v.mean.inflight <= 1.1*target*ready {
+		takes := v.mean.inflight / v.mean.rate
+		w.capacity = target / takes
+		w.text = fmt.Sprintf("an instance at the target does %s/s, as a request takes %s", number(w.capacity), seconds(takes))
 		w.most = w.capacity
 		return w, true
 	}
 	// What a request takes in all without a queue: base and downstream.
 	base := v.cap.base
 	if l := &v.in.Load; l.Inflight > 0 && l.Downstream > 0 {
-		base /= max(0.05, 1-l.Downstream/l.Inflight)
+		base /= max(0.005, 1-l.Downstream/l.Inflight)
 	}
 	if base <= 0 {
 		return w, true // nothing ended yet: only those that wait count

@@ -38,6 +38,10 @@ func (s *State) Startup() (time.Duration, bool) { return s.startups.typical() }
 // is not worth the flapping.
 const tolerance = 0.1
 
+// slack is how far a need may exceed a count that is yet to be decided: nobody
+// wants a seventh instance for the last hundredth.
+const slack = 1.02
+
 // Overshoot: no more than this times the instances that could just carry the
 // arrivals are started to work off a backlog.
 const overshoot = 1.45
@@ -125,12 +129,15 @@ func (s *State) take(in *Input, c counts) {
 	s.arrivals.add(l.Rate, w)
 	s.peakRate = max(l.Rate, s.peakRate*math.Pow(0.9, w))
 
-	own := max(l.Inflight-l.Downstream, 0.05*l.Inflight)
+	own := max(l.Inflight-l.Downstream, 0.005*l.Inflight)
 	share := 1.0
 	if l.Inflight > 0 {
 		share = own / l.Inflight
 	}
 	good := max(0, l.Done-l.Errors)
+	// What instances here have done with is done, even where it still waits for
+	// an answer from downstream.
+	s.capacity.downstream, good = l.Downstream, max(0, good+(l.Downstream-s.capacity.downstream)/w)
 	latency := l.Latency.Mean.Seconds()
 	since := l.At.Sub(s.changed)
 	s.capacity.learn(window{
@@ -151,15 +158,15 @@ func (s *State) take(in *Input, c counts) {
 func (m *means) take(in *Input, l *Load, own float64) {
 	m.n++
 	k := max(0.12, 1/float64(m.n))
+	m.rate += k * (l.Rate - m.rate)
 	m.inflight += k * (l.Inflight - m.inflight)
 	m.own += k * (own - m.own)
 	if l.Latency.Count == 0 {
 		return
 	}
 	m.asked++
-	// Few requests say little about a mean, less about a quantile.
+	// Few requests say little about a quantile.
 	k = max(0.12*float64(l.Latency.Count)/float64(l.Latency.Count+5), 1/float64(m.asked))
-	m.latency += k * (l.Latency.Mean.Seconds() - m.latency)
 	m.tail += k * (quantile(l.Latency, in.Service.Scale.SLO.Quantile).Seconds() - m.tail)
 }
 
@@ -193,10 +200,10 @@ func (s *State) want(v *view, d *swell.Decision) int {
 		d.Steps = append(d.Steps, swell.Step{Name: "capacity", Value: best.capacity, Text: best.text})
 	}
 	n := bestN
-	if v.counts.ready+v.counts.starting == 0 && v.in.Load.Waiting > 0 && n < 1 {
-		n = 1
-	}
-	if n < 1 && s.busy(v) {
+	switch busy := s.busy(v); {
+	case !busy:
+		n = 0 // whatever averages still remember
+	case n < 1:
 		n = 1
 	}
 	d.Steps = append(d.Steps, swell.Step{Name: "want", Value: best.need, Text: fmt.Sprintf("%s would do: %s", number(best.need), instances(n))})
@@ -277,7 +284,7 @@ func atTolerance(need float64, current int) int {
 	if need > 1e6 {
 		return 1e6
 	}
-	n := int(math.Ceil(need - 1e-9))
+	n := int(math.Ceil(need/slack - 1e-9))
 	if n > current && need <= float64(current)*(1+tolerance) {
 		return current
 	}

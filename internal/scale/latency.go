@@ -24,7 +24,7 @@ func latency(v *view) (want, bool) {
 	carry(v, &w, busy)
 	// The model may be wrong: what users feel isn't. While the goal is missed and
 	// it is a queue here that misses it, a fifth more at a time.
-	if v.mean.tail > goal.Seconds() && v.cap.waiting > kneeRatio*v.cap.base && v.cap.base > 0 &&
+	if v.mean.tail > goal.Seconds() && v.cap.queued() && v.cap.waiting-v.cap.base > 0.2*goal.Seconds() &&
 		v.mean.n >= 2*calmFor && v.settled > v.startup && v.counts.starting == 0 &&
 		v.mean.own > 0.5*float64(v.counts.ready) {
 		more := 1.2 * float64(v.counts.ready)

@@ -11,6 +11,9 @@ import (
 	"swell"
 )
 
+// dice seeds the plants that have no seed of their own.
+const dice = 1
+
 // plant is a service in virtual time, request by request: instances that each
 // have some workers and a queue, requests that arrive openly by Poisson's law
 // and go to the less busy of two instances, start-up times, and what telemetry
@@ -44,6 +47,8 @@ type plant struct {
 	area          float64
 	areaAt        float64
 	inflight      int
+	down          int // of inflight, downstream
+	downArea      float64
 	latencies     []float64
 
 	state State
@@ -66,6 +71,8 @@ type unit struct {
 type end struct {
 	at, since float64
 	u         *unit
+	calls     float64 // seconds that it then spends downstream
+	called    bool    // it is there
 }
 
 type ends []end
@@ -98,7 +105,7 @@ func (p *plant) capacity() float64 { return float64(p.workers) / p.takes }
 // run goes on until t; decisions come 0.3 s after measurements.
 func (p *plant) run(until float64) {
 	if p.rnd == nil {
-		p.rnd = rand.New(rand.NewPCG(1, 2))
+		p.rnd = rand.New(rand.NewPCG(dice, 2))
 	}
 	if p.service.Name == "" {
 		p.service.Name = "s"
@@ -150,6 +157,7 @@ func (p *plant) advance(to float64) {
 			}
 		}
 		p.area += float64(p.inflight) * (t - p.areaAt)
+		p.downArea += float64(p.down) * (t - p.areaAt)
 		p.areaAt, p.now = t, t
 		switch kind {
 		case 0:
@@ -162,7 +170,15 @@ func (p *plant) advance(to float64) {
 			p.next = p.gap(t)
 		case 2:
 			e := heap.Pop(&p.events).(end)
+			if e.called {
+				p.down--
+			}
 			if e.u.state == swell.Gone {
+				continue
+			}
+			if e.calls > 0 {
+				p.down++
+				heap.Push(&p.events, end{at: t + e.calls, since: e.since, u: e.u, called: true})
 				continue
 			}
 			e.u.inflight--
@@ -224,12 +240,13 @@ func (p *plant) send(since float64) {
 	}
 	done := max(p.now, u.free[w]) + takes
 	u.free[w] = done
+	e := end{at: done, since: since, u: u}
 	if p.extra != nil {
-		done += p.extra()
+		e.calls = p.extra()
 	}
 	u.inflight++
 	p.inflight++
-	heap.Push(&p.events, end{done, since, u})
+	heap.Push(&p.events, e)
 }
 
 func (p *plant) measure(t float64) {
@@ -246,10 +263,8 @@ func (p *plant) measure(t float64) {
 		}
 		l.Latency = swell.Latency{Count: int64(n), Mean: time.Duration(sum / float64(n) * 1e9), P50: q(.5), P95: q(.95), P99: q(.99)}
 	}
-	if p.extra != nil && p.inflight > 0 {
-		l.Downstream = min(p.area, float64(p.done)*p.extra())
-	}
-	p.arrived, p.done, p.area, p.latencies = 0, 0, 0, p.latencies[:0]
+	l.Downstream = p.downArea
+	p.arrived, p.done, p.area, p.downArea, p.latencies = 0, 0, 0, 0, p.latencies[:0]
 	if p.blind == nil || !p.blind(t) {
 		p.last = l
 	}

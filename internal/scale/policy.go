@@ -51,9 +51,9 @@ func given(s *swell.Scale) bool {
 // the queue neither grows nor drains and the instances stay the same: what
 // requests in flight and latencies are in between belongs to a backlog.
 type means struct {
+	rate     float64 // arrivals per second
 	inflight float64
 	own      float64 // in flight, without those at services downstream
-	latency  float64 // seconds, mean
 	tail     float64 // seconds, at the goal's quantile
 	n        int     // windows in a row
 	asked    int     // of n, those in which a request ended
