@@ -27,9 +27,9 @@ type Meter struct {
 const maxShards = 8
 
 // shard is a share of a meter's counts. A goroutine keeps to one shard mostly, so
-// that cores seldom write to the same cache line. Readers go from ends by codes,
-// spread and the rest to starts and started, against the order of the writers: so
-// no end is seen without its request, its start or its latency.
+// that cores seldom write to the same cache line. Readers go from ends by starts,
+// codes and spread to started, against the order of the writers: so no end is seen
+// without its start or its latency, and no error without its request.
 type shard struct {
 	started atomic.Uint64
 	starts  tally

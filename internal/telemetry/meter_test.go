@@ -145,7 +145,6 @@ func TestReadWhileWritten(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
-	begin := h.now()
 	for end := false; !end; {
 		select {
 		case <-done:
@@ -158,9 +157,8 @@ func TestReadWhileWritten(t *testing.T) {
 	var total sum
 	total.add(m, 0, math.MaxInt64)
 	for _, s := range m.past.steps {
-		w := float64(s.end-begin) / (1 << unitNanos)
-		if s.errors > s.ended || s.area > (workers+1)*w+1e6 {
-			t.Errorf("a window with %d errors of %d, area %v", s.errors, s.ended, s.area)
+		if s.errors > s.ended {
+			t.Errorf("a window with %d errors of %d", s.errors, s.ended)
 		}
 	}
 	if total.started != workers*each || total.ended != workers*each || total.errors != workers*each/10 ||

@@ -66,13 +66,26 @@ func (m *Meter) read(now, keep int64) {
 	}
 	begin, to := uint64(p.at)>>unitNanos, uint64(now)>>unitNanos
 	s := step{end: now, area: float64(p.active) * float64(to-begin)}
+	// The tallies first, all in one go: what happens between reading some and
+	// others counts in the wrong window.
+	var shards [maxShards]*shard
+	var starts, ends [maxShards]uint64
 	for i := range m.shards {
-		sh := m.shards[i].Load()
+		if shards[i] = m.shards[i].Load(); shards[i] != nil {
+			ends[i] = shards[i].ends.Load()
+		}
+	}
+	for i, sh := range shards {
+		if sh != nil {
+			starts[i] = sh.starts.Load()
+		}
+	}
+	for i, sh := range shards {
 		if sh == nil {
 			continue
 		}
 		was := &p.shards[i]
-		if ends := sh.ends.Load(); ends != was.ends {
+		if ends := ends[i]; ends != was.ends {
 			is := *was
 			is.ends, is.errors, is.ended = ends, sh.errors(), 0
 			for b := range sh.spread {
@@ -89,7 +102,7 @@ func (m *Meter) read(now, keep int64) {
 			s.out += is.out - was.out
 			*was = is
 		}
-		if starts := sh.starts.Load(); starts != was.starts {
+		if starts := starts[i]; starts != was.starts {
 			started := sh.started.Load()
 			n, sum := since(starts, was.starts, started-was.started, begin, to)
 			p.active += int64(n)

@@ -19,11 +19,14 @@ import (
 
 // tape is a sink that keeps what it gets.
 type tape struct {
+	mu  sync.Mutex
 	got []swell.Signal
 	err error
 }
 
 func (s *tape) Report(_ context.Context, in []swell.Signal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.got = append(s.got, in...)
 	return s.err
 }
@@ -31,13 +34,22 @@ func (s *tape) Report(_ context.Context, in []swell.Signal) error {
 // take returns what came since the last take.
 func (s *tape) take() []swell.Signal {
 	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	out := s.got
 	s.got = nil
 	return out
 }
 
+// fail makes what is reported from now on fail; nil ends that.
+func (s *tape) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 // live runs f with a hub that runs in virtual time.
-func live(t *testing.T, opt Options, f func(h *Hub, sink *tape)) {
+func live(t *testing.T, opt Options, f func(t *testing.T, h *Hub, sink *tape)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
@@ -48,18 +60,20 @@ func live(t *testing.T, opt Options, f func(h *Hub, sink *tape)) {
 		done := make(chan error)
 		go func() { done <- h.Run(ctx, sink) }()
 		synctest.Wait()
-		f(h, sink)
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Run ended with %v", err)
-		}
+		defer func() {
+			cancel()
+			if err := <-done; !errors.Is(err, context.Canceled) {
+				t.Errorf("Run ended with %v", err)
+			}
+		}()
+		f(t, h, sink)
 	})
 }
 
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-3*max(1, math.Abs(b)) }
 
 func TestSignals(t *testing.T) {
-	live(t, Options{}, func(h *Hub, sink *tape) {
+	live(t, Options{}, func(t *testing.T, h *Hub, sink *tape) {
 		gw := h.Meter(Key{Caller: "gateway", Route: "api", Service: "catalog"})
 		web := h.Meter(Key{Caller: "web", Service: "catalog"})
 		one := h.Meter(Key{Service: "catalog", Instance: "catalog-1"})
@@ -149,7 +163,7 @@ func TestSignals(t *testing.T) {
 }
 
 func TestSignalsSpanWindows(t *testing.T) {
-	live(t, Options{}, func(h *Hub, sink *tape) {
+	live(t, Options{}, func(t *testing.T, h *Hub, sink *tape) {
 		m := h.Meter(Key{Service: "catalog", Instance: "catalog-1"})
 		time.Sleep(500 * time.Millisecond)
 		start := h.opt.Now()
@@ -169,7 +183,7 @@ func TestSignalsSpanWindows(t *testing.T) {
 }
 
 func TestBeginningToWaitIsToldAtOnce(t *testing.T) {
-	live(t, Options{}, func(h *Hub, sink *tape) {
+	live(t, Options{}, func(t *testing.T, h *Hub, sink *tape) {
 		m := h.Meter(Key{Caller: "gateway", Service: "catalog"})
 		w := h.Wait("catalog")
 		h.Wait("pricing")
@@ -179,9 +193,12 @@ func TestBeginningToWaitIsToldAtOnce(t *testing.T) {
 		}
 		m.Start(h.opt.Now())
 		w.Enter()
-		w.Enter()
 		got := sink.take()
-		if len(got) != 1 || got[0].Service != "catalog" || got[0].Waiting != 2 || got[0].Window != 400*time.Millisecond || !near(got[0].Rate, 2.5) {
+		w.Enter()
+		if more := sink.take(); len(more) != 0 {
+			t.Errorf("the second one that waits is news: %+v", more)
+		}
+		if len(got) != 1 || got[0].Service != "catalog" || got[0].Waiting != 1 || got[0].Window != 400*time.Millisecond || !near(got[0].Rate, 2.5) {
 			t.Fatalf("at once: %+v", got)
 		}
 		// Who comes and goes quickly is not told of more often than ten times a second.
@@ -217,14 +234,14 @@ func TestBeginningToWaitIsToldAtOnce(t *testing.T) {
 
 func TestASinkThatFailsIsTriedAgain(t *testing.T) {
 	var talk bytes.Buffer
-	live(t, Options{Log: slog.New(slog.NewTextHandler(&talk, nil))}, func(h *Hub, sink *tape) {
+	live(t, Options{Log: slog.New(slog.NewTextHandler(&talk, nil))}, func(t *testing.T, h *Hub, sink *tape) {
 		h.Wait("catalog")
-		sink.err = errors.New("nobody listens")
+		sink.fail(errors.New("nobody listens"))
 		time.Sleep(3500 * time.Millisecond)
 		if n := len(sink.take()); n != 3 {
 			t.Errorf("%d signals", n)
 		}
-		sink.err = nil
+		sink.fail(nil)
 	})
 	if n := strings.Count(talk.String(), "nobody listens"); n != 1 {
 		t.Errorf("said %d times:\n%s", n, &talk)
@@ -232,7 +249,7 @@ func TestASinkThatFailsIsTriedAgain(t *testing.T) {
 }
 
 func TestInstancesThatAreGoneAreDropped(t *testing.T) {
-	live(t, Options{}, func(h *Hub, sink *tape) {
+	live(t, Options{}, func(t *testing.T, h *Hub, sink *tape) {
 		kept := h.Meter(Key{Service: "catalog", Instance: "kept"})
 		counted := h.Count("ejections", "service", "catalog", "instance", "kept", "reason", "connect")
 		func() {
@@ -298,7 +315,7 @@ func TestSeriesAreBounded(t *testing.T) {
 }
 
 func TestForget(t *testing.T) {
-	live(t, Options{}, func(h *Hub, sink *tape) {
+	live(t, Options{}, func(t *testing.T, h *Hub, sink *tape) {
 		h.SetReplicas("old", 1, 1)
 		h.Wait("old")
 		h.Meter(Key{Caller: "gateway", Service: "old"})
