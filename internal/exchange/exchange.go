@@ -25,8 +25,7 @@ type Exchange struct {
 
 	Start    int64     // when the request's head was complete, ns of Now
 	Deadline time.Time // when it must have ended; zero is never. Set by filters, kept by codecs
-	// AttemptTimeout bounds one attempt until the head of its answer is there; 0
-	// is no bound. Set by filters, kept by the data plane.
+	// AttemptTimeout bounds one attempt until the end of its answer; 0 is no bound. Set by filters, kept by the data plane.
 	AttemptTimeout time.Duration
 	Attempt        int    // attempts made so far
 	Endpoint       string // ID of the endpoint of the last attempt
@@ -70,6 +69,7 @@ type Request struct {
 	Length  int64  // of the body; 0 none, -1 unknown (chunked)
 	Body    Body   // nil if there is none
 	Trailer Header // complete once Body gave io.EOF
+	Bytes   int64  // of the body, read from the client so far
 	Expect  bool   // the client waits for 100 Continue before it sends Body
 	Upgrade []byte // the protocol that it asks to switch to; nil is none
 }
@@ -109,8 +109,16 @@ type Response struct {
 
 	// Tunnel is the upstream's side of a connection that switched protocols
 	// (Status 101): the server's codec joins it to the client's.
-	Tunnel io.ReadWriteCloser
+	Tunnel  io.ReadWriteCloser
+	Upgrade []byte // the protocol that it switched to; with Status 101
+
+	// Memory is what the header's bytes lie in, if a codec lent it. Drop releases
+	// it. Whoever moves the header elsewhere copies it or moves Memory along.
+	Memory Memory
 }
+
+// Memory is lent to a response by the codec that read it.
+type Memory interface{ Release() }
 
 // Body is a source of bytes with back pressure: nothing is read from the network
 // before Next asks for it.
@@ -132,6 +140,9 @@ func (r *Response) Drop() {
 	}
 	if r.Tunnel != nil {
 		_ = r.Tunnel.Close()
+	}
+	if r.Memory != nil {
+		r.Memory.Release()
 	}
 	h, t := r.Header, r.Trailer
 	h.Reset()
@@ -193,3 +204,6 @@ var epoch = time.Now()
 
 // Now returns nanoseconds of the monotonic clock since the process began.
 func Now() int64 { return int64(time.Since(epoch)) }
+
+// At returns the moment t on the scale of Now.
+func At(t time.Time) int64 { return Now() + int64(time.Until(t)) }

@@ -33,6 +33,7 @@ var (
 	ErrHeadTooLarge = errors.New("upstream answer's head is too large")      // over PoolOptions.MaxHead
 	ErrPoolClosed   = errors.New("upstream pool is closed")                  // after Pool.Close
 	ErrShort        = errors.New("body ended before its length was reached") // a filter's or an upstream's body
+	errLong         = errors.New("body is longer than its length")
 )
 
 // Error says why an attempt failed and what that means for another one.

@@ -3,8 +3,12 @@ package h1
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"swell/internal/exchange"
@@ -12,7 +16,7 @@ import (
 
 // Limits bound what one client may take. Zero fields mean the defaults named.
 type Limits struct {
-	Conns  int // connections at a time; 65536. Beyond it, idle ones are closed and new ones wait to be accepted
+	Conns  int // connections at a time; 65536. Beyond it, the longest idle ones are closed and new ones wait to be accepted
 	Head   int // bytes of a request's head; 64 KiB, at least 4 KiB, at most 1 MiB. More is answered 431
 	Target int // bytes of a request target; 32 KiB. More is answered 414
 	Fields int // fields of a head, and of a trailer; 128. More is answered 431
@@ -50,11 +54,186 @@ type Server struct {
 	Log *slog.Logger
 }
 
+// door is one Serve under way.
+type door struct {
+	Server
+	exchanges sync.Pool
+	sweep     sweeper
+	draining  atomic.Bool
+
+	mu      sync.Mutex
+	room    *sync.Cond
+	conns   []*conn
+	drained int64 // when draining began
+	crowded bool  // accepting waits for room
+	wg      sync.WaitGroup
+}
+
 // Serve accepts connections of l until ctx ends. Then it closes l, closes idle
 // connections after Linger, ends the exchanges in flight with Connection: close,
 // cuts what is left after DrainTime, and returns nil when the last goroutine has
 // ended. An error of l that lasts ends it at once, with that error. It may be
 // called once for each of several listeners.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return errors.New("not built yet")
+	d := &door{Server: *s}
+	d.room = sync.NewCond(&d.mu)
+	d.exchanges.New = func() any { return new(exchange.Exchange) }
+	d.DrainTime, d.Linger = or(d.DrainTime, 30*time.Second), or(d.Linger, 100*time.Millisecond)
+	if d.Log == nil {
+		d.Log = slog.Default()
+	}
+	m := &d.Limits
+	m.Conns, m.Fields = or(m.Conns, 65536), or(m.Fields, 128)
+	m.Head = min(max(or(m.Head, headSize), smallSize), 1<<20)
+	m.Target = or(m.Target, 32<<10)
+	m.HeadTime, m.IdleTime = or(m.HeadTime, 10*time.Second), or(m.IdleTime, 75*time.Second)
+	m.ReadTime, m.WriteTime = or(m.ReadTime, time.Minute), or(m.WriteTime, time.Minute)
+	d.sweep.pass, d.sweep.size = d.pass, d.size
+
+	stop := context.AfterFunc(ctx, func() {
+		d.mu.Lock()
+		d.drained = exchange.Now()
+		d.draining.Store(true)
+		d.room.Broadcast()
+		d.mu.Unlock()
+		d.sweep.wake()
+		// What the system accepted for us already is served, as far as it is quick.
+		if t, ok := l.(interface{ SetDeadline(time.Time) error }); ok && t.SetDeadline(time.Now().Add(10*time.Millisecond)) == nil {
+			return
+		}
+		_ = l.Close()
+	})
+	err := d.accept(ctx, l)
+	stop()
+	_ = l.Close()
+	d.drain()
+	return err
+}
+
+// accept takes connections until ctx ends or l fails for good.
+func (d *door) accept(ctx context.Context, l net.Listener) error {
+	wait := time.Duration(0)
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			var t interface{ Temporary() bool } // too many open files, above all
+			if !errors.As(err, &t) || !t.Temporary() {
+				return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+			}
+			wait = min(time.Second, max(5*time.Millisecond, 2*wait))
+			d.Log.Warn("accept", "addr", l.Addr().String(), "err", err, "again", wait)
+			select {
+			case <-time.After(wait):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		wait = 0
+		d.admit(nc)
+	}
+}
+
+// admit waits for room and starts a connection.
+func (d *door) admit(nc net.Conn) {
+	c := newConn(d, nc)
+	d.mu.Lock()
+	for len(d.conns) >= d.Limits.Conns && !d.draining.Load() {
+		d.crowded = true
+		d.mu.Unlock()
+		d.sweep.wake()
+		d.mu.Lock()
+		if len(d.conns) >= d.Limits.Conns && !d.draining.Load() {
+			d.room.Wait()
+		}
+	}
+	d.crowded = false
+	c.place = len(d.conns)
+	d.conns = append(d.conns, c)
+	d.mu.Unlock()
+	d.sweep.wake()
+	d.wg.Go(func() {
+		c.serve()
+		d.forget(c)
+	})
+}
+
+func (d *door) forget(c *conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last := len(d.conns) - 1
+	d.conns[last].place = c.place
+	d.conns[c.place] = d.conns[last]
+	d.conns[last] = nil
+	d.conns = d.conns[:last]
+	d.room.Signal()
+}
+
+func (d *door) size() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.conns)
+}
+
+// drain waits for the connections, and cuts what is left after DrainTime.
+func (d *door) drain() {
+	d.draining.Store(true)
+	d.mu.Lock()
+	if d.drained == 0 {
+		d.drained = exchange.Now()
+	}
+	d.mu.Unlock()
+	d.sweep.wake()
+	cut := time.AfterFunc(d.DrainTime, func() {
+		d.mu.Lock()
+		all := slices.Clone(d.conns)
+		d.mu.Unlock()
+		for _, c := range all {
+			c.cut()
+		}
+	})
+	d.wg.Wait()
+	cut.Stop()
+	d.sweep.stop()
+}
+
+// pass ends what took too long, and asks whether clients are still there.
+func (d *door) pass(now int64) (active, any bool) {
+	draining := d.draining.Load()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	evict := 0
+	if d.crowded {
+		evict = 1 + len(d.conns)/64
+	}
+	for _, c := range d.conns {
+		v := c.word.Load()
+		if v != c.seen {
+			c.seen, c.since, c.probeIn = v, now, int64(fastTick)
+		}
+		age := now - c.since
+		switch phaseOf(v) {
+		case idle:
+			limit := int64(d.Limits.IdleTime)
+			if draining {
+				limit, age = int64(d.Linger), min(age, now-d.drained)
+				active = true
+			}
+			if age >= limit || evict > 0 && age > int64(d.Linger) {
+				c.kill(v)
+				evict--
+			}
+		case inHead:
+			active = true
+			if age >= int64(d.Limits.HeadTime) {
+				c.kill(v)
+			}
+		case busy, ending:
+			active = true
+			c.look(v, now, age)
+		}
+	}
+	return active || d.crowded, len(d.conns) > 0
 }

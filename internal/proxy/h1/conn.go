@@ -1,0 +1,441 @@
+package h1
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"swell/internal/exchange"
+)
+
+// conn is a client's connection. But for what is atomic or under mu it belongs to
+// its goroutine; the last fields are the sweep's.
+type conn struct {
+	door  *door
+	nc    net.Conn
+	raw   syscall.RawConn // nil if there is no descriptor
+	plain bool            // nc is the socket itself
+	place int             // in door.conns
+	peer  netip.AddrPort
+	local netip.AddrPort
+
+	in   reader
+	x    *exchange.Exchange
+	m    meta
+	body body
+	last bool // no exchange after this one
+
+	word    word
+	gone    atomic.Bool              // the client left
+	up      atomic.Pointer[upstream] // where the exchange is now, to be killed if it leaves
+	reading atomic.Uint32            // odd while a read of a body is under way
+	writing atomic.Uint32            // odd while a write of an answer is under way
+	stalled atomic.Bool              // the sweep ended such a read or write
+	stopped atomic.Bool              // reads of the body were interrupted
+	whole   atomic.Bool              // the request's body was read to its end
+
+	mu        sync.Mutex
+	informed  bool // 100 Continue went out: under mu
+	answering bool // the answer's head is going out: under mu
+	watch     *watch
+
+	// Made once, so that using them allocates nothing.
+	onRead func(fd uintptr) bool
+	onAsk  func(fd uintptr)
+	inform func(int, *exchange.Header) error
+	isGone func() bool
+	readN  int
+	readE  error
+	hung   bool
+
+	seen, probeNext       uint64
+	since, probeIn        int64
+	readSeen, writeSeen   uint32
+	readSince, wroteSince int64
+}
+
+func newConn(d *door, nc net.Conn) *conn {
+	c := &conn{door: d, nc: nc, raw: rawOf(nc), peer: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
+	if _, ok := nc.(syscall.Conn); ok && c.raw != nil {
+		c.plain = true
+	}
+	c.in.nc = nc
+	c.body.c = c
+	c.onRead, c.onAsk = c.readSome, c.ask
+	c.inform, c.isGone = c.interim, c.gone.Load
+	c.word.enter(inHead)
+	return c
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		p := a.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	case nil:
+		return netip.AddrPort{}
+	}
+	p, _ := netip.ParseAddrPort(a.String())
+	return p
+}
+
+// serve is the connection's life.
+func (c *conn) serve() {
+	defer func() {
+		if r := recover(); r != nil {
+			c.door.Log.Error("connection", "panic", r, "stack", string(debug.Stack()))
+		}
+		c.in.free()
+		_ = c.nc.Close()
+	}()
+	for c.receive() && c.exchange() {
+	}
+}
+
+// receive reads a request's head into an exchange. It returns false if there is
+// none, having answered if an answer is due.
+func (c *conn) receive() bool {
+	in := &c.in
+	c.keepRest()
+	fresh := in.r
+	for {
+		if in.w > fresh {
+			if c.x == nil {
+				c.open()
+			}
+			b := in.b[in.r:in.w]
+			if class[b[0]]&token == 0 && b[0] != '\r' {
+				return c.refuse(badLine)
+			}
+			if bytes.IndexByte(in.b[fresh:in.w], '\n') >= 0 || in.w == len(in.b) {
+				c.m = meta{}
+				c.x.Request.Header.Reset()
+				n, bad := request(b, &c.x.Request, &c.m, &c.door.Limits)
+				if bad != nil {
+					return c.refuse(bad)
+				}
+				if n > 0 {
+					in.r += n
+					return true
+				}
+			}
+			if phaseOf(c.word.Load()) == idle {
+				c.word.enter(inHead)
+				c.door.sweep.wake()
+			}
+			fresh = in.w
+			if in.w == len(in.b) {
+				if !in.grow(c.door.Limits.Head) {
+					return c.refuse(largeHead)
+				}
+				fresh = in.w
+			}
+		}
+		n, err := c.read()
+		if n == 0 && err != nil {
+			if c.word.Load()&killed != 0 && c.x != nil && in.w > in.r {
+				return c.refuse(slowHead)
+			}
+			c.close()
+			return false
+		}
+	}
+}
+
+// keepRest moves what was read beyond the last message to the start of a head's
+// buffer, or gives the buffers back.
+func (c *conn) keepRest() {
+	in := &c.in
+	rest, more := in.rest(), c.takeWatched()
+	if len(rest)+len(more) == 0 {
+		in.free()
+		return
+	}
+	old, big := in.head, in.big
+	var b []byte
+	if len(rest)+len(more) < smallSize {
+		b = newHead(0, c.door.Limits.Head)
+	} else {
+		b = newHead(smallSize, max(c.door.Limits.Head, headSize))
+	}
+	in.head, in.big = nil, nil
+	in.w = copy(b, rest)
+	in.w += copy(b[in.w:], more)
+	in.head, in.b, in.r = b, b, 0
+	if old != nil {
+		freeHead(old)
+	}
+	if big != nil {
+		larges.Put(big)
+	}
+}
+
+// read reads bytes of a head. While a socket has none, no buffer is held.
+func (c *conn) read() (int, error) {
+	in := &c.in
+	if in.head == nil && c.plain {
+		c.readN, c.readE = 0, nil
+		if err := c.raw.Read(c.onRead); err != nil {
+			return 0, err
+		}
+		if c.readN == 0 && c.readE == nil {
+			c.readE = io.EOF
+		}
+		return c.readN, c.readE
+	}
+	if in.head == nil {
+		in.head = newHead(0, c.door.Limits.Head)
+		in.b, in.r, in.w = in.head, 0, 0
+	}
+	n, err := c.nc.Read(in.b[in.w:])
+	in.w += n
+	return n, err
+}
+
+// readSome is read's look at the socket; false waits until there is something.
+func (c *conn) readSome(fd uintptr) bool {
+	b := newHead(0, c.door.Limits.Head)
+	n, again, err := readNow(fd, b)
+	if again || n <= 0 {
+		freeHead(b)
+		c.readE = err
+		return !again
+	}
+	c.in.head, c.in.b, c.in.r, c.in.w = b, b, 0, n
+	c.readN, c.readE = n, nil
+	return true
+}
+
+// open takes an exchange.
+func (c *conn) open() {
+	x := c.door.exchanges.Get().(*exchange.Exchange)
+	c.x = x
+	x.Peer, x.Local, x.TLS, x.Caller = c.peer, c.local, c.door.TLS, c.door.Caller
+	x.Inform, x.Gone, x.Codec = c.inform, c.isGone, c
+}
+
+// exchange handles the request and answers it. It returns whether another may
+// follow on the connection.
+func (c *conn) exchange() bool {
+	d, x := c.door, c.x
+	if c.word.enter(busy) {
+		// The sweep closed the idle connection as the request came. It is answered.
+		c.last = true
+		c.mu.Lock()
+		_ = c.nc.SetReadDeadline(time.Time{})
+		c.mu.Unlock()
+	}
+	d.sweep.wake()
+	q := &x.Request
+	x.Start = exchange.Now()
+	c.in.begin(&c.m, &q.Trailer, d.Limits.Fields)
+	c.whole.Store(c.m.framing == none)
+	c.informed, c.answering = false, false
+	if c.m.framing != none {
+		c.body.shut = false
+		q.Body = &c.body
+	}
+	if len(q.Target) == 1 && q.Target[0] == '*' {
+		x.Reply(200, "")
+		x.Response.Header.AddName("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
+	} else {
+		c.handle()
+	}
+	err := c.respond()
+	if d.Done != nil {
+		d.Done(x, err)
+	}
+	again := err == nil && !c.last && !x.Response.Close
+	c.unwatch()
+	tunnelled := x.Response.Tunnel != nil
+	x.Response.Drop() // ends the body's sender, too
+	if again && !c.whole.Load() {
+		again = c.skip()
+	}
+	if c.stopped.Load() {
+		c.stopped.Store(false)
+		_ = c.nc.SetReadDeadline(time.Time{})
+	}
+	x.Reset()
+	c.x = nil
+	d.exchanges.Put(x)
+	if again {
+		if c.word.enter(idle) {
+			again = false
+		}
+		return again
+	}
+	if err == nil && !tunnelled {
+		c.linger()
+	}
+	return false
+}
+
+// handle runs the server's Handle; a panic makes the answer 500, and the last.
+func (c *conn) handle() {
+	defer func() {
+		if r := recover(); r != nil {
+			c.door.Log.Error("exchange", "panic", r, "target", string(c.x.Request.Target), "stack", string(debug.Stack()))
+			c.x.Reply(500, "internal error")
+			c.last = true
+		}
+	}()
+	c.door.Handle(c.x)
+	if s := c.x.Response.Status; s < 200 && s != 101 {
+		c.x.Reply(500, "no answer was made")
+	}
+}
+
+// mostSkip is how much of a body that nobody wanted is read to keep a connection.
+const mostSkip = 256 << 10
+
+// skip reads the rest of the request's body, if that is little.
+func (c *conn) skip() bool {
+	if c.stopped.Load() || c.x.Request.Expect && !c.informed {
+		return false
+	}
+	for n := 0; n <= mostSkip; {
+		c.body.shut = false
+		p, err := c.body.Next()
+		n += len(p)
+		if err != nil {
+			return err == io.EOF
+		}
+	}
+	return false
+}
+
+// refuse answers a malformed request and ends the connection.
+func (c *conn) refuse(r *refusal) bool {
+	if c.x == nil {
+		c.open()
+	}
+	c.word.enter(busy)
+	_ = c.nc.SetDeadline(time.Now().Add(time.Second)) // nothing after it matters
+	if c.door.Refused != nil {
+		c.door.Refused(c.nc.RemoteAddr(), r.status, r.why)
+	}
+	x := c.x
+	x.Request.Method = "GET"
+	x.Request.Minor = 1
+	x.Reply(r.status, r.why)
+	c.last = true
+	err := c.answer()
+	x.Reset()
+	c.x = nil
+	c.door.exchanges.Put(x)
+	if err == nil {
+		c.linger()
+	}
+	return false
+}
+
+// linger closes the connection so that what was answered arrives, though the
+// client may still be sending: closing on unread bytes would reset it.
+func (c *conn) linger() {
+	if closeWrite(c.nc) != nil {
+		c.close()
+		return
+	}
+	c.word.enter(busy)
+	_ = c.nc.SetReadDeadline(time.Now().Add(time.Second))
+	b := larges.Get().(*large)
+	defer larges.Put(b)
+	for n := 0; n < 4<<20; {
+		k, err := c.nc.Read(b[:])
+		n += k
+		if err != nil {
+			break
+		}
+	}
+	c.close()
+}
+
+func (c *conn) close() { _ = c.nc.Close() }
+
+// cut ends the connection whatever it does, from another goroutine.
+func (c *conn) cut() {
+	c.leave()
+	_ = c.nc.Close()
+	if t := c.up.Load(); t != nil {
+		_ = t.nc.SetDeadline(past)
+	}
+}
+
+// body is the request's.
+type body struct {
+	c    *conn
+	shut bool
+}
+
+// Next returns the next bytes from the client, as exchange.Body has it.
+func (b *body) Next() ([]byte, error) {
+	c := b.c
+	if b.shut {
+		return nil, errShut
+	}
+	if !c.in.ready() {
+		if c.x.Request.Expect {
+			if err := c.interim(100, nil); err != nil {
+				return nil, err
+			}
+		}
+		c.reading.Add(1)
+		defer c.reading.Add(1)
+	}
+	p, err := c.in.next()
+	switch {
+	case err == nil:
+		c.x.Request.Bytes += int64(len(p))
+	case err == io.EOF:
+		c.whole.Store(true)
+	case c.stalled.Load() || errors.Is(err, errChunk) || c.stopped.Load():
+	default:
+		c.leave()
+	}
+	return p, err
+}
+
+var errShut = errors.New("body was given up")
+
+// Ready reports that Next would return at once.
+func (b *body) Ready() bool { return b.shut || b.c.in.ready() }
+
+// Close gives up what is left.
+func (b *body) Close() { b.shut = true }
+
+// interim sends an interim answer. It is what x.Inform is.
+func (c *conn) interim(status int, h *exchange.Header) error {
+	if c.m.minor == 0 || status < 100 || status > 199 || status == 101 {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.answering || status == 100 && c.informed {
+		return nil
+	}
+	if status == 100 {
+		c.informed = true
+	}
+	out := appendStatus(nil, status, nil)
+	if h != nil {
+		out = appendFields(out, h)
+	}
+	out = append(out, '\r', '\n')
+	c.writing.Add(1)
+	_, err := c.nc.Write(out)
+	c.writing.Add(1)
+	if err != nil {
+		c.leave()
+		return fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	return nil
+}

@@ -1,0 +1,549 @@
+package h1
+
+import (
+	"bytes"
+
+	"swell/internal/exchange"
+)
+
+// refusal is why a head can't be taken, and the answer that it gets.
+type refusal struct {
+	status int
+	why    string
+}
+
+// Error says why.
+func (r *refusal) Error() string { return r.why }
+
+var (
+	badLine     = &refusal{400, "malformed request line"}
+	badStatus   = &refusal{400, "malformed status line"}
+	badTarget   = &refusal{400, "malformed request target"}
+	longTarget  = &refusal{414, "request target too long"}
+	badVersion  = &refusal{505, "HTTP version not supported"}
+	badMethod   = &refusal{501, "method not supported"}
+	badConnect  = &refusal{501, "CONNECT is not supported"}
+	badName     = &refusal{400, "malformed field name"}
+	badValue    = &refusal{400, "malformed field value"}
+	badHost     = &refusal{400, "a request has exactly one valid Host"}
+	badLength   = &refusal{400, "malformed or repeated Content-Length"}
+	badCoding   = &refusal{400, "chunked must be the last transfer coding, once"}
+	oddCoding   = &refusal{501, "transfer coding not supported"}
+	bothLengths = &refusal{400, "both Content-Length and Transfer-Encoding"}
+	oldCoding   = &refusal{400, "Transfer-Encoding needs HTTP/1.1"}
+	badConn     = &refusal{400, "malformed Connection"}
+	badExpect   = &refusal{417, "expectation not supported"}
+	manyFields  = &refusal{431, "too many header fields"}
+	largeHead   = &refusal{431, "request header too large"}
+	slowHead    = &refusal{408, "request header took too long"}
+)
+
+// framing is how the end of a body is found.
+type framing uint8
+
+const (
+	none framing = iota
+	byLength
+	chunked
+	byClose
+)
+
+// meta is what a head says about its message and connection, not for filters.
+type meta struct {
+	status  int    // of an answer
+	reason  []byte // of an answer
+	minor   int    // of HTTP/1.x
+	framing framing
+	length  int64 // with byLength
+	close   bool  // the connection ends after the message
+	keep    bool  // "keep-alive" was said
+	hosts   int
+	host    []byte
+	upgrade []byte // what Upgrade lists, if Connection names it
+	expect  bool
+	coded   bool // a Transfer-Encoding was there
+	last    bool // its last coding is chunked
+	sized   bool // a Content-Length was there
+
+	upgrades bool // Connection names upgrade
+	named    bool // Connection names fields that aren't known
+}
+
+// fields reads header fields into h until the empty line. It returns the length
+// of the section with that line, 0 if b doesn't hold all of it. In an answer, a
+// proxy takes spaces between name and colon away (RFC 9112, 5.1).
+func fields(b []byte, h *exchange.Header, m *meta, most int, answer bool) (int, *refusal) {
+	i := 0
+	for {
+		j := i
+		for j < len(b) && class[b[j]]&token != 0 {
+			j++
+		}
+		if j == len(b) {
+			return 0, nil
+		}
+		name := b[i:j]
+		if b[j] != ':' {
+			if j == i && b[j] == '\r' {
+				if j+1 == len(b) {
+					return 0, nil
+				}
+				if b[j+1] != '\n' {
+					return 0, badName
+				}
+				i += 2
+				break
+			}
+			if !answer || j == i || b[j] != ' ' && b[j] != '\t' {
+				return 0, badName
+			}
+			for j < len(b) && (b[j] == ' ' || b[j] == '\t') {
+				j++
+			}
+			if j == len(b) {
+				return 0, nil
+			}
+			if b[j] != ':' {
+				return 0, badName
+			}
+		}
+		if len(name) == 0 {
+			return 0, badName
+		}
+		j++
+		for j < len(b) && (b[j] == ' ' || b[j] == '\t') {
+			j++
+		}
+		k := fieldEnd(b, j)
+		if k == len(b) {
+			return 0, nil
+		}
+		if b[k] != '\r' {
+			return 0, badValue
+		}
+		if k+1 == len(b) {
+			return 0, nil
+		}
+		if b[k+1] != '\n' {
+			return 0, badValue
+		}
+		e := k
+		for e > j && (b[e-1] == ' ' || b[e-1] == '\t') {
+			e--
+		}
+		if h.Len() >= most {
+			return 0, manyFields
+		}
+		id := exchange.Identify(name)
+		if r := m.take(h, id, name, b[j:e:e], answer); r != nil {
+			return 0, r
+		}
+		i = k + 2
+	}
+	if m.named {
+		m.strip(h)
+	}
+	return i, nil
+}
+
+// take sorts one field: what concerns the connection or the framing goes to m,
+// the rest to h.
+func (m *meta) take(h *exchange.Header, id exchange.ID, name, value []byte, answer bool) *refusal {
+	switch id {
+	case exchange.Host:
+		if !answer {
+			m.hosts++
+			m.host = value
+			return nil
+		}
+	case exchange.ContentLength:
+		n, ok := length(value)
+		if !ok || m.sized && (!answer || n != m.length) {
+			return badLength
+		}
+		m.sized, m.length = true, n
+		return nil
+	case exchange.TransferEncoding:
+		return m.codings(value)
+	case exchange.Connection:
+		// The field stays in h until all are known: it may name any of them.
+		for rest := value; len(rest) > 0; {
+			var e []byte
+			e, rest = cut(rest)
+			switch {
+			case len(e) == 0:
+			case is(e, "close"):
+				m.close = true
+			case is(e, "keep-alive"):
+				m.keep = true
+			case is(e, "upgrade"):
+				m.upgrades = true
+			case is(e, "te") || is(e, "http2-settings"):
+			case !isToken(e):
+				return badConn
+			default:
+				m.named = true
+			}
+		}
+		if m.named {
+			h.Append(id, name, value)
+		}
+		return nil
+	case exchange.Upgrade:
+		m.upgrade = value
+		return nil
+	case exchange.TE:
+		for rest := value; len(rest) > 0; {
+			var e []byte
+			if e, rest = cut(rest); is(e, "trailers") {
+				if !h.Has(exchange.TE) {
+					h.Append(id, name, e)
+				}
+				break
+			}
+		}
+		return nil
+	case exchange.Expect:
+		if answer {
+			break
+		}
+		if !is(value, "100-continue") {
+			return badExpect
+		}
+		m.expect = true
+		return nil
+	case exchange.KeepAlive, exchange.ProxyConnection, exchange.HTTP2Settings,
+		exchange.ProxyAuthorization, exchange.ProxyAuthenticate:
+		return nil
+	}
+	h.Append(id, name, value)
+	return nil
+}
+
+func (m *meta) codings(value []byte) *refusal {
+	m.coded = true
+	odd := false
+	for rest, more := value, true; more; {
+		var e []byte
+		e, rest = cut(rest)
+		more = len(rest) > 0
+		if m.last { // something after chunked
+			return badCoding
+		}
+		if is(e, "chunked") {
+			m.last = true
+		} else {
+			odd = true
+		}
+	}
+	if odd && m.last {
+		return oddCoding
+	}
+	if value == nil || len(value) == 0 || value[len(value)-1] == ',' {
+		return badCoding
+	}
+	if odd {
+		// Chunked may still follow in another field; it is refused all the same.
+		return oddCoding
+	}
+	return nil
+}
+
+// strip takes the fields that Connection names out of h.
+func (m *meta) strip(h *exchange.Header) {
+	for _, f := range h.Fields() {
+		if f.ID != exchange.Connection {
+			continue
+		}
+		for rest := f.Value; len(rest) > 0; {
+			var e []byte
+			e, rest = cut(rest)
+			if len(e) > 0 && !is(e, "connection") && !is(e, "te") {
+				h.DelName(string(e))
+			}
+		}
+		h.Del(exchange.Connection)
+		m.strip(h) // the list changed under the loop; several fields are rare
+		return
+	}
+}
+
+// request reads a request's head from b. It returns its length, 0 if b doesn't
+// hold all of it.
+func request(b []byte, q *exchange.Request, m *meta, l *Limits) (int, *refusal) {
+	start := 0
+	if len(b) > 0 && b[0] == '\r' { // one empty line before it is allowed
+		if len(b) == 1 {
+			return 0, nil
+		}
+		if b[1] != '\n' {
+			return 0, badLine
+		}
+		start = 2
+	}
+	i := start
+	for i < len(b) && class[b[i]]&token != 0 {
+		i++
+	}
+	if i-start > 32 {
+		return 0, badMethod
+	}
+	if i == len(b) {
+		return 0, nil
+	}
+	if b[i] != ' ' || i == start {
+		return 0, badLine
+	}
+	method := b[start:i]
+	i++
+	t := i
+	for i < len(b) && class[b[i]]&target != 0 {
+		i++
+	}
+	if i-t > l.Target {
+		return 0, longTarget
+	}
+	if i == len(b) {
+		return 0, nil
+	}
+	if i == t {
+		return 0, badLine
+	}
+	if b[i] != ' ' {
+		if b[i] == '\r' || b[i] == '\n' { // HTTP/0.9
+			return 0, badLine
+		}
+		return 0, badTarget
+	}
+	tgt := b[t:i:i]
+	i++
+	if len(b) < i+10 {
+		if bytes.IndexByte(b[i:], '\n') >= 0 {
+			return 0, badLine
+		}
+		return 0, nil
+	}
+	if r := version(b[i:i+8], m); r != nil {
+		return 0, r
+	}
+	if b[i+8] != '\r' || b[i+9] != '\n' {
+		return 0, badLine
+	}
+	i += 10
+	n, r := fields(b[i:], &q.Header, m, l.Fields, false)
+	if r != nil || n == 0 {
+		return 0, r
+	}
+	q.Method = intern(method)
+	q.Minor = m.minor
+	if r := m.place(q, tgt); r != nil {
+		return 0, r
+	}
+	if r := m.frame(q); r != nil {
+		return 0, r
+	}
+	return i + n, nil
+}
+
+func version(v []byte, m *meta) *refusal {
+	switch string(v) {
+	case "HTTP/1.1":
+		m.minor = 1
+		return nil
+	case "HTTP/1.0":
+		m.minor = 0
+		return nil
+	}
+	if string(v[:5]) == "HTTP/" && v[5] >= '0' && v[5] <= '9' && v[6] == '.' && v[7] >= '0' && v[7] <= '9' {
+		return badVersion
+	}
+	return badLine
+}
+
+func intern(m []byte) string {
+	switch string(m) {
+	case "GET":
+		return "GET"
+	case "HEAD":
+		return "HEAD"
+	case "POST":
+		return "POST"
+	case "PUT":
+		return "PUT"
+	case "DELETE":
+		return "DELETE"
+	case "PATCH":
+		return "PATCH"
+	case "OPTIONS":
+		return "OPTIONS"
+	case "CONNECT":
+		return "CONNECT"
+	case "TRACE":
+		return "TRACE"
+	}
+	return string(m)
+}
+
+var slash, asterisk = []byte("/"), []byte("*")
+
+// place sets the request's target and host.
+func (m *meta) place(q *exchange.Request, t []byte) *refusal {
+	if q.Method == "CONNECT" {
+		return badConnect
+	}
+	if m.hosts > 1 || m.hosts == 0 && m.minor > 0 || m.hosts == 1 && !validHost(m.host) {
+		return badHost
+	}
+	q.Host, q.Target = m.host, t
+	switch {
+	case t[0] == '/':
+	case t[0] == '*':
+		if len(t) > 1 || q.Method != "OPTIONS" {
+			return badTarget
+		}
+		return nil
+	default: // absolute-form: its host counts, whatever Host says (RFC 9112, 3.2.2)
+		rest, ok := scheme(t)
+		if !ok {
+			return badTarget
+		}
+		i := 0
+		for i < len(rest) && rest[i] != '/' && rest[i] != '?' {
+			i++
+		}
+		if !validHost(rest[:i]) {
+			return badTarget
+		}
+		q.Host, q.Target = rest[:i:i], rest[i:]
+		switch {
+		case i == len(rest) && q.Method == "OPTIONS":
+			q.Target = asterisk
+		case i == len(rest):
+			q.Target = slash
+		case rest[i] == '?':
+			q.Target = append([]byte{'/'}, rest[i:]...)
+		}
+	}
+	if !validEscapes(q.Path()) {
+		return badTarget
+	}
+	return nil
+}
+
+func scheme(t []byte) ([]byte, bool) {
+	if len(t) > 7 && is(t[:7], "http://") {
+		return t[7:], true
+	}
+	if len(t) > 8 && is(t[:8], "https://") {
+		return t[8:], true
+	}
+	return nil, false
+}
+
+// frame settles how the request's body ends, and what it asks of the connection.
+func (m *meta) frame(q *exchange.Request) *refusal {
+	if m.coded {
+		switch {
+		case m.sized:
+			return bothLengths
+		case m.minor == 0:
+			return oldCoding
+		case !m.last:
+			return oddCoding
+		}
+		m.framing, q.Length = chunked, -1
+	} else if m.sized && m.length > 0 {
+		m.framing, q.Length = byLength, m.length
+	}
+	if m.minor == 0 {
+		m.close = m.close || !m.keep
+		m.expect, m.upgrades = false, false
+	}
+	q.Expect = m.expect && m.framing != none
+	// h2c would take the connection out of our hands; an upgrade with a body is
+	// legal and nobody's practice.
+	if m.upgrades && m.framing == none && len(m.upgrade) > 0 && !lists(m.upgrade, "h2c") {
+		q.Upgrade = m.upgrade
+	}
+	return nil
+}
+
+func lists(list []byte, what string) bool {
+	for len(list) > 0 {
+		var e []byte
+		if e, list = cut(list); is(e, what) {
+			return true
+		}
+	}
+	return false
+}
+
+// answerHead reads the head of an answer from b into h. It returns its length, 0 if b
+// doesn't hold all of it. toHead says that a HEAD request is answered.
+func answerHead(b []byte, h *exchange.Header, m *meta, most int, toHead bool) (int, *refusal) {
+	if len(b) < 13 {
+		if bytes.IndexByte(b, '\n') >= 0 {
+			return 0, badStatus
+		}
+		return 0, nil
+	}
+	switch string(b[:9]) {
+	case "HTTP/1.1 ":
+		m.minor = 1
+	case "HTTP/1.0 ":
+		m.minor = 0
+	default:
+		return 0, badStatus
+	}
+	for _, c := range b[9:12] {
+		if c < '0' || c > '9' {
+			return 0, badStatus
+		}
+		m.status = m.status*10 + int(c-'0')
+	}
+	i := 12
+	if b[i] == ' ' {
+		i++
+	} else if b[i] != '\r' {
+		return 0, badStatus
+	}
+	k := fieldEnd(b, i)
+	if k+1 >= len(b) {
+		return 0, nil
+	}
+	if b[k] != '\r' || b[k+1] != '\n' || m.status < 100 {
+		return 0, badStatus
+	}
+	m.reason = b[i:k:k]
+	i = k + 2
+	n, r := fields(b[i:], h, m, most, true)
+	if r != nil || n == 0 {
+		return 0, r
+	}
+	if m.minor == 0 {
+		m.close = m.close || !m.keep
+	}
+	if m.coded {
+		switch {
+		case m.sized:
+			return 0, bothLengths
+		case m.minor == 0:
+			return 0, oldCoding
+		case !m.last:
+			return 0, oddCoding
+		}
+	}
+	switch {
+	case toHead || m.status < 200 || m.status == 204 || m.status == 304:
+		m.framing = none
+	case m.coded:
+		m.framing = chunked
+	case m.sized && m.length == 0:
+		m.framing = none
+	case m.sized:
+		m.framing = byLength
+	default:
+		m.framing, m.close = byClose, true
+	}
+	return i + n, nil
+}

@@ -1,0 +1,137 @@
+package h1
+
+import (
+	"errors"
+	"net"
+	"os"
+	"time"
+)
+
+// watch is the reading of a connection in memory while its client waits for an
+// answer, to notice that it left. A socket is asked instead.
+type watch struct {
+	done chan struct{}
+	b    [512]byte
+	n    int
+	err  error
+}
+
+// look is the sweep's check of a busy connection: whether a read or write got
+// stuck, and whether the client of a slow answer is still there. The longer the
+// answer takes, the rarer it asks, up to once a second.
+func (c *conn) look(v uint64, now, age int64) {
+	if stuck(c.reading.Load(), &c.readSeen, &c.readSince, now, int64(c.door.Limits.ReadTime)) ||
+		stuck(c.writing.Load(), &c.writeSeen, &c.wroteSince, now, int64(c.door.Limits.WriteTime)) {
+		c.stalled.Store(true)
+		c.leave()
+		_ = c.nc.SetDeadline(past)
+		return
+	}
+	if age < c.probeIn || c.gone.Load() {
+		return
+	}
+	c.probeIn = age + min(2*age, int64(time.Second))
+	if c.raw != nil {
+		if c.raw.Control(c.onAsk) != nil || c.hung {
+			c.leave()
+		}
+		return
+	}
+	c.watchFor(v)
+}
+
+// ask is the sweep's look at the socket.
+func (c *conn) ask(fd uintptr) { c.hung = hungUp(fd) }
+
+// stuck reports that the count n is odd and hasn't changed for limit.
+func stuck(n uint32, seen *uint32, since *int64, now, limit int64) bool {
+	if n&1 == 0 || n != *seen {
+		*seen, *since = n, now
+		return false
+	}
+	return now-*since >= limit
+}
+
+// leave notes that the client is gone, and ends what is done for it.
+func (c *conn) leave() {
+	c.gone.Store(true)
+	u := c.up.Load()
+	if u == nil {
+		return
+	}
+	v := u.word.Load()
+	// If it is still ours, v is of an exchange of this client's.
+	if c.up.Load() == u && phaseOf(v) == busy {
+		u.kill(v, &ErrGone)
+	}
+}
+
+// kill ends the phase seen in v: its read returns.
+func (c *conn) kill(v uint64) {
+	if !c.mu.TryLock() { // the sweep never waits; it comes again
+		return
+	}
+	defer c.mu.Unlock()
+	if c.word.kill(v) {
+		_ = c.nc.SetReadDeadline(past)
+	}
+}
+
+// interrupt makes reads of the body return, for good.
+func (c *conn) interrupt() {
+	c.stopped.Store(true)
+	_ = c.nc.SetReadDeadline(past)
+}
+
+// watchFor starts a watch if the phase seen in v still lasts and nobody else
+// reads: the whole body is there.
+func (c *conn) watchFor(v uint64) {
+	if phaseOf(v) != busy || !c.mu.TryLock() {
+		return
+	}
+	defer c.mu.Unlock()
+	if c.watch != nil || c.word.Load() != v || !c.whole.Load() {
+		return
+	}
+	w := &watch{done: make(chan struct{})}
+	c.watch = w
+	go func() {
+		defer close(w.done)
+		w.n, w.err = c.nc.Read(w.b[:])
+		if w.n == 0 && w.err != nil && !errors.Is(w.err, os.ErrDeadlineExceeded) && !errors.Is(w.err, net.ErrClosed) {
+			c.leave()
+		}
+	}()
+}
+
+// unwatch ends a watch and waits for it. No other begins before the next phase.
+func (c *conn) unwatch() {
+	if c.raw != nil {
+		return
+	}
+	c.mu.Lock()
+	c.word.enter(ending)
+	w := c.watch
+	c.mu.Unlock()
+	if w == nil {
+		return
+	}
+	_ = c.nc.SetReadDeadline(past)
+	<-w.done
+	_ = c.nc.SetReadDeadline(time.Time{})
+}
+
+// takeWatched returns what a watch read, once.
+func (c *conn) takeWatched() []byte {
+	if c.raw != nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.watch
+	c.watch = nil
+	if w == nil || w.n == 0 {
+		return nil
+	}
+	return w.b[:w.n]
+}
