@@ -111,7 +111,8 @@ func TestLogWriterDropsRatherThanWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{open: make(chan struct{})}
 		c := &Counter{}
-		l := NewLogWriter(g, LogWriterOptions{Max: 20, Dropped: c})
+		l := NewLogWriter(g)
+		l.Max, l.Drops = 20, c
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -145,7 +146,8 @@ func TestLogWriterSurvivesAFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		g := &gate{err: errors.New("no space left on device")}
-		l := NewLogWriter(g, LogWriterOptions{Log: log})
+		l := NewLogWriter(g)
+		l.Log = log
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()

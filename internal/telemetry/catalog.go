@@ -46,12 +46,10 @@ var (
 // The events that are counted by Hub.Count.
 var _ = []*metric{
 	define("swell_retries_total", "counter", "Attempts after the first one, by what made them necessary.", "service", "reason"),
-	define("swell_ejections_total", "counter", "Times that an instance was taken out of the balancing by its behaviour.", "service", "instance", "reason"),
+	define("swell_retries_refused_total", "counter", "Attempts that would have been made again, but for the reason named.", "service", "reason"),
+	define("swell_endpoint_ejections_total", "counter", "Times that an endpoint was taken out of the balancing by its behaviour.", "service", "reason"),
+	define("swell_endpoint_readmissions_total", "counter", "Times that an endpoint that was taken out was let in again.", "service"),
 	define("swell_scaling_decisions_total", "counter", "Changes of the desired replica count, by the policy that made them and their direction.", "service", "by", "direction"),
-	define("swell_undeclared_calls_total", "counter", "Calls along edges that nobody declared, and whether they were refused or passed.", "caller", "service", "action"),
-	define("swell_unrouted_requests_total", "counter", "Requests that no route took."),
-	define("swell_refused_requests_total", "counter", "Requests that were refused as malformed before a route was looked for.", "reason"),
-	define("swell_snapshots_total", "counter", "Snapshots that the data plane was given, by whether they were taken.", "result"),
 	define("swell_access_log_dropped_total", "counter", "Lines of the access log that were dropped as their writer could not keep up."),
 }
 

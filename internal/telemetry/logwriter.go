@@ -8,19 +8,16 @@ import (
 	"sync/atomic"
 )
 
-// LogWriterOptions are what a [LogWriter] is made of.
-type LogWriterOptions struct {
-	Max     int          // bytes that wait to be written at most; 0 is 1 MiB
-	Dropped *Counter     // counts dropped lines too; may be nil
-	Log     *slog.Logger // for the trouble of writing; none if nil
-}
-
 // LogWriter writes lines in the background: what it is given waits in memory, up
 // to a bound, beyond which lines are dropped and counted rather than anybody made
 // to wait. It is an io.Writer for whole lines and may be written to by anyone.
+// Its fields are set before it is used, if at all.
 type LogWriter struct {
+	Max   int          // bytes that wait to be written at most
+	Drops *Counter     // counts dropped lines too: Hub.Count("swell_access_log_dropped_total"); may be nil
+	Log   *slog.Logger // for the trouble of writing; none if nil
+
 	w       io.Writer
-	opt     LogWriterOptions
 	wake    chan struct{}
 	dropped atomic.Uint64
 
@@ -31,20 +28,14 @@ type LogWriter struct {
 }
 
 // NewLogWriter makes a writer to w, which only [LogWriter.Run] writes to.
-func NewLogWriter(w io.Writer, opt LogWriterOptions) *LogWriter {
-	if opt.Max <= 0 {
-		opt.Max = 1 << 20
-	}
-	if opt.Log == nil {
-		opt.Log = slog.New(slog.DiscardHandler)
-	}
-	return &LogWriter{w: w, opt: opt, wake: make(chan struct{}, 1)}
+func NewLogWriter(w io.Writer) *LogWriter {
+	return &LogWriter{Max: 1 << 20, w: w, wake: make(chan struct{}, 1)}
 }
 
 // Write takes a copy of a whole line (or of several), or drops it. It never fails.
 func (l *LogWriter) Write(line []byte) (int, error) {
 	l.mu.Lock()
-	fits := !l.closed && len(l.buf)+len(line) <= l.opt.Max
+	fits := !l.closed && len(l.buf)+len(line) <= l.Max
 	if fits {
 		l.buf = append(l.buf, line...)
 		l.lines++
@@ -66,8 +57,8 @@ func (l *LogWriter) Dropped() uint64 { return l.dropped.Load() }
 
 func (l *LogWriter) drop(n uint64) {
 	l.dropped.Add(n)
-	if l.opt.Dropped != nil {
-		l.opt.Dropped.Add(n)
+	if l.Drops != nil {
+		l.Drops.Add(n)
 	}
 }
 
@@ -92,8 +83,8 @@ func (l *LogWriter) Run(ctx context.Context) error {
 			_, err := l.w.Write(out)
 			if err != nil {
 				l.drop(lines)
-				if !failing {
-					l.opt.Log.Error("the access log can't be written; its lines are dropped until it can", "error", err)
+				if !failing && l.Log != nil {
+					l.Log.Error("the access log can't be written; its lines are dropped until it can", "error", err)
 				}
 			}
 			failing = err != nil

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -152,6 +153,41 @@ func TestMetricsAreAsTheCatalogSays(t *testing.T) {
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s has the labels %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestEventsAreInTheCatalog wants each event that product code names to be in the
+// catalog (and so in docs/metrics.md): a new one is a line in catalog.go.
+func TestEventsAreInTheCatalog(t *testing.T) {
+	name := regexp.MustCompile(`"(swell_\w+)"`)
+	for _, dir := range []string{"../../internal", "../../cmd"} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() {
+				if n := d.Name(); n == "node_modules" || n == "testdata" {
+					return filepath.SkipDir
+				}
+				return nil
+			}
+			if filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+				return nil
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for _, m := range name.FindAllSubmatch(b, -1) {
+				if catalog[string(m[1])] == nil {
+					t.Errorf("%s names %s, which is not in internal/telemetry/catalog.go", path, m[1])
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

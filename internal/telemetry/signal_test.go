@@ -251,11 +251,11 @@ func TestASinkThatFailsIsTriedAgain(t *testing.T) {
 func TestInstancesThatAreGoneAreDropped(t *testing.T) {
 	live(t, Options{}, func(t *testing.T, h *Hub, sink *tape) {
 		kept := h.Meter(Key{Service: "catalog", Instance: "kept"})
-		counted := h.Count("ejections", "service", "catalog", "instance", "kept", "reason", "connect")
+		counted := h.Count("resets", "service", "catalog", "instance", "kept")
 		func() {
 			h.Meter(Key{Service: "catalog", Instance: "gone"}).Start(0)
 			h.Meter(Key{Service: "catalog", Instance: "gone"}).End(0, 1, 200, 0, 0)
-			h.Count("ejections", "service", "catalog", "instance", "gone", "reason", "connect").Add(1)
+			h.Count("resets", "service", "catalog", "instance", "gone").Add(1)
 		}()
 		h.Meter(Key{Caller: "gateway", Service: "catalog"})
 		h.Observe([]swell.Signal{{Service: "catalog", Instance: "kept", Source: "driver", CPU: 0.5, Memory: 1 << 20},
