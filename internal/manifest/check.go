@@ -23,7 +23,7 @@ func (b *builder) scale(name string, in service) swell.Scale {
 		}
 		b.fail(pos, "", "min is %d, and max only %d", s.Min, s.Max)
 	}
-	if in.Port != 0 && s.Max > 1 {
+	if in.Port != 0 && s.Max > 1 && !b.has("services", name, "address") {
 		// Two programs can't listen on one port of one machine.
 		if b.has("services", name, "scale", "max") || s.Min > 1 {
 			b.warn(b.at("services", name, "port"), "let the program listen on $PORT and leave port out", "service %s listens on a port of its own choice, so there can be one instance of it only, not %d", name, s.Max)

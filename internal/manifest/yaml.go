@@ -76,7 +76,11 @@ func syntax(name string, data []byte, mode parser.Mode) (node ast.Node, problem 
 			return nil, p
 		}
 		if node != nil {
-			pos := doc.Body.GetToken().Position
+			tk := doc.Body.GetToken()
+			if m, ok := doc.Body.(*ast.MappingNode); ok && len(m.Values) > 0 {
+				tk = m.Values[0].Key.GetToken()
+			}
+			pos := tk.Position
 			p := at(pos.Line, pos.Column, "a second document in one file")
 			p.Hint = "put it into a file of its own; several files merge"
 			return nil, p
@@ -320,6 +324,9 @@ func (r *reader) fields(pos plug.Pos, values []*ast.MappingValueNode, depth int)
 		if v.Key.IsMergeKey() {
 			merged = append(merged, r.merges(v.Value, depth)...)
 			continue
+		}
+		if r.full {
+			break
 		}
 		key := r.node(v.Key, depth+1)
 		if k, ok := v.Key.(*ast.MappingKeyNode); ok {

@@ -106,8 +106,8 @@ func (n *Node) Find(path ...any) *Node {
 	return n
 }
 
-// Show is a scalar as a message may show it: in quotes, shortened, and never
-// with what a reference stood for.
+// Show is a scalar as a message may show it: text in quotes, shortened, and never
+// what a reference stood for.
 func (n *Node) Show() string {
 	s := n.Text
 	if n.Written != "" {
@@ -116,6 +116,9 @@ func (n *Node) Show() string {
 	const most = 60
 	if r := []rune(s); len(r) > most {
 		s = string(r[:most]) + "…"
+	}
+	if n.Written == "" && (n.Shape == Number || n.Shape == Bool) {
+		return s
 	}
 	return fmt.Sprintf("%q", s)
 }
