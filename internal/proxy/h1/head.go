@@ -251,20 +251,21 @@ func (m *meta) codings(value []byte) *refusal {
 
 // strip takes the fields that Connection names out of h.
 func (m *meta) strip(h *exchange.Header) {
+	var lists [8][]byte
+	all := lists[:0]
 	for _, f := range h.Fields() {
-		if f.ID != exchange.Connection {
-			continue
+		if f.ID == exchange.Connection {
+			all = append(all, f.Value)
 		}
-		for rest := f.Value; len(rest) > 0; {
+	}
+	h.Del(exchange.Connection)
+	for _, list := range all {
+		for len(list) > 0 {
 			var e []byte
-			e, rest = cut(rest)
-			if len(e) > 0 && !is(e, "connection") && !is(e, "te") {
+			if e, list = cut(list); len(e) > 0 && !is(e, "te") {
 				h.DelName(string(e))
 			}
 		}
-		h.Del(exchange.Connection)
-		m.strip(h) // the list changed under the loop; several fields are rare
-		return
 	}
 }
 

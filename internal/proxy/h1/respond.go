@@ -141,7 +141,7 @@ func (c *conn) unwanted() bool {
 	if c.up.Load() != nil { // it may be on its way there still
 		return c.x.Response.Status >= 400
 	}
-	return q.Length < 0 || q.Length-q.Bytes > mostSkip
+	return q.Length-q.Bytes > mostSkip // of chunked ones nobody knows
 }
 
 // appendHead appends the answer's head.

@@ -248,23 +248,22 @@ func (t *trip) head(u *upstream) (Phase, error) {
 	if s := u.sender; s != nil {
 		s.answered()
 	}
-	r.Status, r.Reason, r.Memory = m.status, m.reason, a
 	if m.status == 101 {
 		if x.Request.Upgrade == nil {
 			return Head, fmt.Errorf("%w: switches protocols unasked", ErrMalformed)
 		}
-		a.u = nil
-		r.Tunnel = &tunnel{u: u, rest: in.rest()}
-		r.Upgrade = m.upgrade
+		if u.word.enter(piped) {
+			return Head, u.cause(ErrTimeout)
+		}
 		if a.c != nil {
 			a.c.up.Store(nil)
 		}
-		if u.word.enter(piped) {
-			u.close()
-			return Head, u.cause(ErrTimeout)
-		}
+		a.u = nil
+		r.Status, r.Reason, r.Memory = m.status, m.reason, a
+		r.Tunnel, r.Upgrade = &tunnel{u: u, rest: in.rest()}, m.upgrade
 		return 0, nil
 	}
+	r.Status, r.Reason, r.Memory = m.status, m.reason, a
 	in.begin(&m, &r.Trailer, o.Fields)
 	a.keep = a.keep && !m.close
 	switch {
