@@ -35,7 +35,9 @@ type Capacity struct {
 	downstream float64 // in flight at callees, in the newest window
 	calmly     int     // calm windows ever
 	block      block
-	episode    float64 // most that was done per instance in this overload
+	overload   overload  // the last one
+	futile     time.Time // until then more instances are known not to help
+	episode    float64   // most that was done per instance in this overload
 	line       line
 	recent     [3]flow // newest first
 	nrecent    int
@@ -56,7 +58,7 @@ func (b *block) add(x float64, w window) {
 }
 
 // flow is one window of a service.
-type flow struct{ in, out, w float64 }
+type flow struct{ in, out, ended, w float64 }
 
 const (
 	kneeRatio    = 1.3  // own latency over base below which nothing queues
@@ -72,6 +74,7 @@ type window struct {
 	at       time.Time
 	seconds  float64
 	in, out  float64 // per second; out without errors
+	ended    float64 // out with errors
 	latency  float64 // own, mean, seconds; 0 if none ended
 	median   float64 // own, seconds
 	tail     float64 // own, seconds, at the goal\'s quantile
@@ -84,7 +87,7 @@ type window struct {
 // learn takes one window.
 func (c *Capacity) learn(w window) {
 	copy(c.recent[1:], c.recent[:2])
-	c.recent[0] = flow{w.in, w.out, w.seconds}
+	c.recent[0] = flow{w.in, w.out, w.ended, w.seconds}
 	c.nrecent = min(c.nrecent+1, len(c.recent))
 	if w.ready == 0 {
 		c.growing, c.deep, c.episode = 0, 0, 0
@@ -120,6 +123,7 @@ func (c *Capacity) learn(w window) {
 		c.episode = max(c.episode, (n-0.5*math.Sqrt(n))/t/w.ready)
 		if w.settled && c.growing >= 3 {
 			c.hardEvidence(c.episode)
+			c.watchHelp(w)
 		} else if c.nhard == 0 {
 			c.saturated, c.grew = max(c.saturated, c.episode), true
 		}
@@ -193,7 +197,7 @@ func (c *Capacity) detect(w window) {
 	var in, out float64
 	grows := false
 	for i, f := range c.recent[:c.nrecent] {
-		in, out = in+f.in*f.w, out+f.out*f.w
+		in, out = in+f.in*f.w, out+f.ended*f.w
 		if i == 0 || i == 2 {
 			grows = grows || in-out > 3*math.Sqrt(in)+0.05*in
 		}
@@ -214,7 +218,7 @@ func (c *Capacity) detect(w window) {
 	}
 	// Where much more is done than arrives, a backlog drains that may be one
 	// instance's alone.
-	drains := w.out-w.in > 3*math.Sqrt(w.in*w.seconds)/w.seconds+0.05*w.in
+	drains := w.ended-w.in > 3*math.Sqrt(w.in*w.seconds)/w.seconds+0.05*w.in
 	if c.base > 0 && w.median > deepRatio*c.base && w.inflight > 2*w.ready && !drains {
 		c.deep++
 	} else {
@@ -242,6 +246,30 @@ func (c *Capacity) hardEvidence(x float64) {
 		c.saturated += 0.3 * (x - c.saturated)
 	}
 }
+
+// watchHelp compares what is done in an overload with what fewer instances did in
+// the one before. If it is no more, something that they share is the limit: the
+// machine, a database, a service downstream that can't be seen.
+func (c *Capacity) watchHelp(w window) {
+	before := c.overload
+	if before.ready > 0 && w.at.Sub(before.at) < helpMemory && w.ready >= 1.4*before.ready && w.out <= 1.15*before.out {
+		c.futile = w.at.Add(helpHold)
+		c.overload.at = w.at
+		return
+	}
+	c.overload = overload{w.ready, max(w.out, c.episode*w.ready), w.at}
+}
+
+// overload is what so many instances did in one, all together.
+type overload struct {
+	ready, out float64
+	at         time.Time
+}
+
+const (
+	helpMemory = 10 * time.Minute // that overloads are compared for
+	helpHold   = time.Minute      // that no more instances are tried for
+)
 
 // softEvidence is of a queue that is long but does not grow: the instances do
 // nearly what they can, perhaps a little more would go.
@@ -311,7 +339,7 @@ func (c *Capacity) calm() bool {
 	}
 	var in, out float64
 	for i, f := range c.recent[:c.nrecent] {
-		in, out = in+f.in*f.w, out+f.out*f.w
+		in, out = in+f.in*f.w, out+f.ended*f.w
 		if (i == 0 || i == 2) && math.Abs(in-out) > 3*math.Sqrt(in)+0.05*in+1 {
 			return false
 		}

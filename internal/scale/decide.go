@@ -138,10 +138,11 @@ func (s *State) take(in *Input, c counts) {
 	// What instances here have done with is done, even where it still waits for
 	// an answer from downstream.
 	s.capacity.downstream, good = l.Downstream, max(0, good+(l.Downstream-s.capacity.downstream)/w)
+	ended := good + l.Errors
 	latency := l.Latency.Mean.Seconds()
 	since := l.At.Sub(s.changed)
 	s.capacity.learn(window{
-		at: l.At, seconds: w, in: l.Rate, out: good,
+		at: l.At, seconds: w, in: l.Rate, out: good, ended: ended,
 		latency: latency * share, median: l.Latency.P50.Seconds() * share,
 		tail:  quantile(l.Latency, in.Service.Scale.SLO.Quantile).Seconds() * share,
 		count: float64(l.Latency.Count), inflight: own,
@@ -195,6 +196,10 @@ func (s *State) want(v *view, d *swell.Decision) int {
 		}
 	}
 	d.By = best.by
+	if v.then > 1.01*v.now {
+		d.Steps = append(d.Steps, swell.Step{Name: "forecast", Value: v.then,
+			Text: number(v.then) + " requests/s when an instance started now is ready, if the trend goes on"})
+	}
 	d.Steps = append(d.Steps, swell.Step{Name: "target", Value: best.unit, Text: best.target})
 	if best.text != "" {
 		d.Steps = append(d.Steps, swell.Step{Name: "capacity", Value: best.capacity, Text: best.text})
@@ -316,6 +321,9 @@ func (s *State) limit(n int, v *view, d *swell.Decision) int {
 	}
 	if f := v.counts.failing; n > s.current && f > 0 && 2*f >= v.counts.ready {
 		note(s.current, "hold", fmt.Sprintf("%s keep failing to start: more would not help", instances(f)))
+	}
+	if n > s.current && s.current > 0 && now.Before(s.capacity.futile) {
+		note(s.current, "hold", fmt.Sprintf("%s do no more than fewer did: something that they share is the limit", instances(v.counts.ready)))
 	}
 	if to, text := s.limits.stabilise(now, n, s.current, sc); to != n {
 		note(to, "", text)

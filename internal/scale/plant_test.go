@@ -30,6 +30,7 @@ type plant struct {
 	extra    func() float64          // in-flight seconds spent downstream, per request
 	blind    func(t float64) bool    // no telemetry
 	burn     float64                 // cores that an instance burns in the first 3 s after ready
+	machine  int                     // instances that can do their best at once; 0: all
 	crashing bool                    // instances never get ready and restart
 
 	now     float64
@@ -235,6 +236,9 @@ func (p *plant) send(since float64) {
 		}
 	}
 	takes := p.takes
+	if p.machine > 0 {
+		takes *= max(1, float64(len(ready))/float64(p.machine))
+	}
 	if p.random {
 		takes *= p.rnd.ExpFloat64()
 	}

@@ -140,6 +140,28 @@ func TestCrashLoop(t *testing.T) {
 	})
 }
 
+// The machine is full: what more instances would do, those there do less.
+func TestMoreDoesNotHelp(t *testing.T) {
+	for _, name := range []string{"none", "latency", "concurrency"} {
+		t.Run(name, func(t *testing.T) {
+			p := pool(func(x float64) float64 {
+				if x > 300 && x < 420 {
+					return 600
+				}
+				return 50
+			})
+			p.machine = 3
+			goals()[name](&p.service.Scale, p)
+			p.run(1200)
+			pk, end := peak(p.hist), p.hist[len(p.hist)-1].want
+			t.Logf("peak %d, end %d", pk, end)
+			if pk > 20 || end > 2 {
+				t.Errorf("missed\n%s", p.chart(300, 500))
+			}
+		})
+	}
+}
+
 // While nothing is measured nothing changes, and what was learned stays.
 func TestOutageOfMetrics(t *testing.T) {
 	each(t, func(t *testing.T, set func(*plant)) {
