@@ -109,8 +109,8 @@ func (c Cause) String() string {
 type Failure struct {
 	Service string
 	Cause   Cause
-	// Safe: no byte of the request can have been processed and nothing of its body
-	// was consumed, so that it may be sent again whatever its method.
+	// Safe: no byte of the request can have been processed, so that it may be sent
+	// again whatever its method, as long as its body is at hand.
 	Safe bool
 	// More: there is an endpoint that this request has not been at.
 	More bool

@@ -192,7 +192,7 @@ func (r *retrier) decide(x *exchange.Exchange, err error, body *replay, attempt 
 		if !r.on.connect || !f.More && attempt >= r.attempts {
 			return false, nil
 		}
-		if !f.More && !r.pause(x, attempt) {
+		if body != nil && !body.rewind() || !f.More && !r.pause(x, attempt) {
 			return false, nil
 		}
 		return true, r.again[f.Cause]

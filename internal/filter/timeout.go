@@ -12,7 +12,7 @@ import (
 // TimeoutOptions are the options of timeout. At least one is given.
 type TimeoutOptions struct {
 	Request unit.Duration `json:"request" doc:"How long a request may take until the end of its answer, all attempts and waiting included; 0s is no limit."`
-	Attempt unit.Duration `json:"attempt" doc:"How long one attempt may take until the head of its answer is there; 0s is no limit."`
+	Attempt unit.Duration `json:"attempt" doc:"How long one attempt may take until the end of its answer; 0s is no limit."`
 }
 
 func timeoutEntry() plug.Entry[Maker] {

@@ -1,0 +1,54 @@
+package proxy
+
+import (
+	"errors"
+	"strings"
+
+	"swell/internal/exchange"
+	"swell/internal/filter"
+)
+
+// reason is the field that says, of an answer of our own, which service it is about
+// and what went wrong: "catalog; connect".
+const reason = "X-Swell-Reason"
+
+var sentences = map[filter.Cause]string{
+	filter.Connect:   "can't be reached",
+	filter.Reset:     "broke the connection before it answered",
+	filter.Malformed: "gave an answer that is not HTTP",
+	filter.Timeout:   "did not answer in time",
+	filter.Gone:      "was not waited for",
+	filter.Request:   "could not be sent the request: its body is malformed or was cut short",
+	filter.Nobody:    "has no instance, and none came in time",
+	filter.Full:      "has no instance, and too many requests wait for one",
+}
+
+// answer makes a response of a round's error. It names the service and the kind of
+// failure; addresses and causes are for logs.
+func (p *Plane) answer(x *exchange.Exchange, err error) {
+	var f *filter.Failure
+	if !errors.As(err, &f) {
+		p.opt.Log.Error("a filter failed", "route", x.Route, "service", x.Service, "error", err)
+		x.Reply(500, "the data plane failed")
+		x.Response.Header.AddName(reason, x.Service+"; internal")
+		return
+	}
+	x.Reply(f.Status(), "service "+f.Service+" "+sentences[f.Cause])
+	x.Response.Header.AddName(reason, f.Service+"; "+f.Cause.String())
+	if f.Cause == filter.Full {
+		x.Response.Header.Set(exchange.RetryAfter, "1")
+	}
+}
+
+// unrouted answers a request that no route takes.
+func (p *Plane) unrouted(x *exchange.Exchange, t *table, s *search) {
+	if !s.method {
+		x.Reply(404, "no route takes this request")
+		x.Response.Header.AddName(reason, "no-route")
+		return
+	}
+	allow := strings.Join(t.router.allowed(&x.Request, s), ", ")
+	x.Reply(405, "the routes of this path take other methods: "+allow)
+	x.Response.Header.AddName("Allow", allow)
+	x.Response.Header.AddName(reason, "no-route")
+}

@@ -1,0 +1,172 @@
+package proxy
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"swell/internal/balance"
+	"swell/internal/exchange"
+	"swell/internal/filter"
+	"swell/internal/proxy/h1"
+	"swell/internal/telemetry"
+)
+
+// state is what the data plane keeps of an exchange. It is pooled; nothing of it
+// outlives the exchange.
+type state struct {
+	x     *exchange.Exchange
+	route *route
+	meter *telemetry.Meter // of the request; nil if no route took it
+	to    *serviceRound
+
+	ep    *endpoint // of the attempt under way, or whose answer is being sent
+	begun int64     // when that attempt began
+	pick  balance.Request
+	wait  waiter
+
+	search search
+	raw    []byte // the target as it came, while it is rewritten
+	target []byte // memory of a rewritten one
+	text   []byte // memory of header values
+}
+
+// forward is the innermost round of a service: it chooses an endpoint, or waits
+// for one, and makes one attempt there.
+func (s *service) forward(x *exchange.Exchange) error {
+	st := x.Plane.(*state)
+	if st.ep != nil { // the last attempt's answer is not wanted
+		st.endAttempt(x, exchange.Now(), x.Response.Status)
+		x.Response.Drop()
+	}
+	st.pick.Now, st.pick.Client = x.Start, x.Peer.Addr()
+	var e *endpoint
+	admitted := false
+	if s.room.waiting.Load() == 0 {
+		if e = s.pick(&st.pick); e == nil {
+			e = s.again(&st.pick)
+		}
+	}
+	now := x.Start // of the first attempt; the clock need not be read again
+	if e == nil {
+		var f *filter.Failure
+		if e, f = s.enter(x, st); f != nil {
+			return f
+		}
+		admitted = st.wait.ep == e
+		if admitted {
+			x.Wrote = wrote
+		}
+		now = exchange.Now()
+	} else if x.Attempt > 0 {
+		now = exchange.Now()
+	}
+	st.ep, st.begun = e, now
+	x.Attempt++
+	x.Endpoint = e.ID
+	e.meter.Start(now)
+
+	deadline := x.Deadline
+	if x.AttemptTimeout > 0 {
+		if d := time.Now().Add(x.AttemptTimeout); deadline.IsZero() || d.Before(deadline) {
+			x.Deadline = d
+		}
+	}
+	err := s.plane.pool.RoundTrip(x, e.spec.Addr)
+	x.Deadline = deadline
+	if admitted {
+		x.Wrote = nil
+		e.unanswered.Add(-1)
+		s.room.written(&st.wait)
+		s.admit()
+	}
+	now = exchange.Now()
+	if err != nil {
+		return s.failed(x, st, e, err, now)
+	}
+	ok := x.Response.Status < 500
+	e.Observe(now, now-st.begun, ok)
+	if !ok {
+		s.failing(e)
+	} else if e.fails.Load() != 0 {
+		e.fails.Store(0)
+	}
+	return nil
+}
+
+// wrote lets the next one of the waiting room in.
+func wrote(x *exchange.Exchange) {
+	st := x.Plane.(*state)
+	st.to.service.room.written(&st.wait)
+}
+
+// endAttempt counts the end of the attempt under way.
+func (st *state) endAttempt(x *exchange.Exchange, now int64, status int) {
+	e := st.ep
+	st.ep = nil
+	e.meter.End(st.begun, now, status, x.Request.Bytes, x.Response.Bytes)
+	e.release()
+}
+
+// failed sorts out why an attempt has no answer, and what that says of the endpoint.
+func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error, now int64) error {
+	f := &filter.Failure{Service: s.name, Cause: filter.Reset, Err: err}
+	var he *h1.Error
+	if !errors.As(err, &he) {
+		he = &h1.Error{Phase: h1.Wait, Err: err}
+	}
+	f.Safe = he.Safe || he.Phase == h1.Dial
+	switch {
+	case errors.Is(err, h1.ErrGone):
+		f.Cause, f.Safe = filter.Gone, false
+	case errors.Is(err, h1.ErrRequest):
+		f.Cause, f.Safe = filter.Request, false
+	case errors.Is(err, h1.ErrTimeout):
+		f.Cause = filter.Timeout
+		if he.Phase == h1.Dial && (x.Deadline.IsZero() || time.Until(x.Deadline) > 0) && x.AttemptTimeout == 0 {
+			f.Cause = filter.Connect
+		} else {
+			f.Safe = false // its time is over, wherever it has been
+		}
+	case he.Phase == h1.Dial:
+		f.Cause = filter.Connect
+	case errors.Is(err, h1.ErrMalformed), errors.Is(err, h1.ErrHeadTooLarge):
+		f.Cause = filter.Malformed
+	}
+	status := 0
+	if f.Cause == filter.Gone {
+		status = 499
+	}
+	switch f.Cause {
+	case filter.Gone, filter.Request: // not the endpoint's doing
+	case filter.Connect:
+		if !ours(err) {
+			e.Observe(now, now-st.begun, false)
+			if he.Phase == h1.Dial {
+				s.refused(e)
+			}
+		}
+	default:
+		e.Observe(now, now-st.begun, false)
+		// A connection that was idle may just have been at its end.
+		if !(he.Reused && he.Phase == h1.Wait && errors.Is(err, h1.ErrClosed)) {
+			s.failing(e)
+		}
+	}
+	x.Response.Drop()
+	st.pick.Tried = append(st.pick.Tried, &e.Endpoint)
+	st.endAttempt(x, now, status)
+	if f.Safe {
+		st.pick.Now = now
+		f.More = s.more(&st.pick)
+	}
+	x.Note("failed", f.Cause.String())
+	return f
+}
+
+// ours reports whether a connection could not be made for a reason of our own side:
+// that says nothing of the endpoint.
+func ours(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
+		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, h1.ErrPoolClosed)
+}

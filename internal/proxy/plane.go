@@ -1,0 +1,243 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"swell"
+	"swell/internal/balance"
+	"swell/internal/exchange"
+	"swell/internal/filter"
+	"swell/internal/plug"
+	"swell/internal/proxy/h1"
+	"swell/internal/telemetry"
+)
+
+// Options are what a plane is made of. Hub is needed; the rest has defaults.
+type Options struct {
+	Hub  *telemetry.Hub
+	Book Book // a *TCP if nil
+	// Dial connects to an endpoint; TCP if nil.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// AccessLog gets one Write for each line; they may come from several goroutines
+	// at once. io.Discard if nil.
+	AccessLog io.Writer
+	Log       *slog.Logger // slog.Default() if nil
+	// Refused is told of a snapshot that could not be used, with the reason, and
+	// with nil of one that is in use. It may be nil.
+	Refused func(error)
+
+	Limits h1.Limits      // of every client
+	Pool   h1.PoolOptions // Dial in it is ignored
+	Drain  time.Duration  // how long exchanges in flight may go on at the end; h1's default if 0
+}
+
+// Plane is a data plane. Its methods may be called from any goroutine.
+type Plane struct {
+	opt       Options
+	pool      *h1.Pool
+	balancers *plug.Kind[balance.Maker]
+	filters   *plug.Kind[filter.Maker]
+	env       filter.Env
+	states    sync.Pool
+
+	notReady, unmatched, full, refusals *telemetry.Counter
+
+	table atomic.Pointer[table]
+
+	use1    sync.Mutex // one snapshot at a time; also guards gateway and edges
+	gateway *front
+	edges   map[swell.Edge]*front
+
+	tasks   sync.Mutex      // guards what follows
+	running context.Context // of probers and checks; nil before Run and after its end
+	wg      sync.WaitGroup
+	known   map[string][]*endpoint // by ID, until they are done
+	changed chan struct{}          // closed when known or the table changed
+	died    chan error             // of a listener that failed
+}
+
+// New makes a plane; it starts nothing.
+func New(opt Options) *Plane {
+	if opt.Book == nil {
+		opt.Book = new(TCP)
+	}
+	if opt.Log == nil {
+		opt.Log = slog.Default()
+	}
+	if opt.AccessLog == nil {
+		opt.AccessLog = io.Discard
+	}
+	if opt.Dial == nil {
+		d := &net.Dialer{KeepAlive: 30 * time.Second}
+		opt.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return d.DialContext(ctx, "tcp", addr) }
+	}
+	p := &Plane{
+		opt: opt, balancers: balance.Kind(), filters: filter.Kind(),
+		edges: map[swell.Edge]*front{}, known: map[string][]*endpoint{},
+		changed: make(chan struct{}), died: make(chan error, 1),
+		notReady:  opt.Hub.Count("swell_gateway_not_ready_total"),
+		unmatched: opt.Hub.Count("swell_gateway_unmatched_total"),
+		full:      opt.Hub.Count("swell_hold_refused_total"),
+		refusals:  opt.Hub.Count("swell_snapshots_refused_total"),
+	}
+	po := opt.Pool
+	po.Dial = opt.Dial
+	p.pool = h1.NewPool(po)
+	p.states.New = func() any { return new(state) }
+	p.env = filter.Env{
+		Now:   time.Now,
+		Pause: pause,
+		Count: func(event string, labels ...string) filter.Counter { return opt.Hub.Count(event, labels...) },
+		Log:   p.accessLog,
+	}
+	return p
+}
+
+// Run follows feed until ctx ends, then drains: it stops to accept, lets the
+// exchanges in flight end, and returns ctx's error. A listener that fails for good
+// ends it with that reason.
+func (p *Plane) Run(ctx context.Context, feed swell.Feed) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.tasks.Lock()
+	p.running = running
+	p.tasks.Unlock()
+
+	follow, cancel := context.WithCancel(ctx)
+	defer cancel()
+	followed := make(chan error, 1)
+	go func() { followed <- feed.Follow(follow, p.install) }()
+	var err error
+	select {
+	case err = <-followed:
+	case err = <-p.died:
+		cancel()
+		<-followed
+	}
+
+	p.use1.Lock()
+	fronts := make([]*front, 0, len(p.edges)+1)
+	if p.gateway != nil {
+		fronts = append(fronts, p.gateway)
+	}
+	for _, f := range p.edges {
+		fronts = append(fronts, f)
+	}
+	p.gateway, p.edges = nil, map[swell.Edge]*front{}
+	p.use1.Unlock()
+	// The gateway first and the edges once it is done: what came in by it still has
+	// calls to make.
+	for _, f := range fronts {
+		if f.edge == nil {
+			f.stop()
+			<-f.ended
+		}
+	}
+	for _, f := range fronts {
+		f.stop()
+	}
+	for _, f := range fronts {
+		<-f.ended
+	}
+	p.tasks.Lock()
+	p.running = nil
+	p.tasks.Unlock()
+	stop()
+	p.wg.Wait()
+	p.pool.Close()
+	return errors.Join(err, p.opt.Book.Close())
+}
+
+// Ready reports whether the plane has a table.
+func (p *Plane) Ready() bool { return p.table.Load() != nil }
+
+// Version returns the version of the snapshot in use; 0 if there is none.
+func (p *Plane) Version() uint64 {
+	if t := p.table.Load(); t != nil {
+		return t.snapshot.Version
+	}
+	return 0
+}
+
+// Address returns where the caller of an edge reaches its callee through this plane.
+func (p *Plane) Address(edge swell.Edge) (string, error) { return p.opt.Book.Address(edge) }
+
+// spawn runs a task of its own until it ends, the function that is returned is
+// called, or the plane ends.
+func (p *Plane) spawn(task func(context.Context)) (stop func()) {
+	p.tasks.Lock()
+	defer p.tasks.Unlock()
+	if p.running == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(p.running)
+	p.wg.Go(func() {
+		defer cancel()
+		task(ctx)
+	})
+	return cancel
+}
+
+// front is one listener with its server.
+type front struct {
+	plane *Plane
+	addr  string
+	edge  *swell.Edge // nil for the gateway
+	round atomic.Pointer[edgeRound]
+
+	listener net.Listener
+	stop     func()
+	ended    chan struct{}
+}
+
+// open opens the listener and starts nothing.
+func (p *Plane) open(addr string, edge *swell.Edge) (*front, error) {
+	name := gatewayName
+	if edge != nil {
+		name = edgeName(*edge)
+	}
+	l, err := p.opt.Book.Listen(name, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &front{plane: p, addr: addr, edge: edge, listener: l, ended: make(chan struct{})}, nil
+}
+
+// start begins to serve.
+func (f *front) start() {
+	p := f.plane
+	s := &h1.Server{Handle: f.handleGateway, Done: p.done, Limits: p.opt.Limits, DrainTime: p.opt.Drain, Log: p.opt.Log, Caller: swell.GatewayCaller}
+	if f.edge != nil {
+		s.Handle, s.Caller = f.handleEdge, f.edge.Caller
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f.stop = cancel
+	go func() {
+		defer close(f.ended)
+		if err := s.Serve(ctx, f.listener); err != nil && ctx.Err() == nil {
+			select {
+			case p.died <- fmt.Errorf("serve %s: %w", f.addr, err):
+			default:
+			}
+		}
+	}()
+}
+
+// pause is a filter's: it waits for d unless the exchange has no time or no client
+// for it.
+func pause(x *exchange.Exchange, d time.Duration) bool {
+	if !x.Deadline.IsZero() && time.Until(x.Deadline) < d {
+		return false
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	<-t.C
+	return x.Gone == nil || !x.Gone()
+}
