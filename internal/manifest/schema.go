@@ -30,11 +30,10 @@ func Schema(o Options) ([]byte, error) {
 	s.Version = jsonschema.Version
 	s.Title = "Swell manifest"
 	s.Description = "An application of services that Swell makes elastic."
-	s.Definitions = jsonschema.Definitions{
-		"use":     g.named(o.Filters, "A filter: its name, or its name with options."),
-		"balance": g.named(o.Balancers, "A balancer: its name, or its name with options."),
-		"part":    {Type: "object", Description: "A part of a manifest, merged over the rest."},
-	}
+	s.Definitions = quantities()
+	s.Definitions["use"] = g.named(o.Filters, "A filter: its name, or its name with options.")
+	s.Definitions["balance"] = g.named(o.Balancers, "A balancer: its name, or its name with options.")
+	s.Definitions["part"] = &jsonschema.Schema{Type: "object", Description: "A part of a manifest, merged over the rest."}
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write the schema: %w", err)
@@ -80,8 +79,23 @@ func (g *schemer) of(t reflect.Type, def reflect.Value) *jsonschema.Schema {
 func (g *schemer) entry(t reflect.Type) *jsonschema.Schema { return g.of(t, fresh(t)) }
 
 // scalarText takes every scalar, as the decoder does where text is wanted.
-func scalarText() *jsonschema.Schema {
-	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
+func scalarText() *jsonschema.Schema { return &jsonschema.Schema{Ref: "#/$defs/text"} }
+
+// quantities are the notations of package unit, and of text.
+func quantities() jsonschema.Definitions {
+	text := func(pattern string, examples ...any) *jsonschema.Schema {
+		return &jsonschema.Schema{Type: "string", Pattern: pattern + "|" + reference, Examples: examples}
+	}
+	or := func(s ...*jsonschema.Schema) *jsonschema.Schema { return &jsonschema.Schema{AnyOf: s} }
+	number := &jsonschema.Schema{Type: "number", Minimum: "0"}
+	return jsonschema.Definitions{
+		"text":     or(&jsonschema.Schema{Type: "string"}, &jsonschema.Schema{Type: "number"}, &jsonschema.Schema{Type: "boolean"}),
+		"duration": or(text(`^[+]?[0-9.]+(ns|us|µs|ms|s|m|h|d|w)([0-9.]+(ns|us|µs|ms|s|m|h))*$|^0$`, "200ms", "30s", "5m"), &jsonschema.Schema{Const: 0}),
+		"percent":  text(`^[0-9.]+\s*%$`, "70%"),
+		"rate":     or(text(`^[0-9.]+\s*(/[smhd])?$`, "100/s"), number),
+		"cpu":      or(text(`^[0-9.]+m?$`, "500m"), number),
+		"bytes":    or(text(`^[0-9.]+(Ki|Mi|Gi|Ti|k|K|M|G|T)?$`, "256Mi"), number),
+	}
 }
 
 // orReference also takes a text with a reference where s takes none.
@@ -96,9 +110,6 @@ func nullable(s *jsonschema.Schema) *jsonschema.Schema {
 
 // special are the types whose notation is their own.
 func (g *schemer) special(t reflect.Type) *jsonschema.Schema {
-	quantity := func(pattern string, examples ...any) *jsonschema.Schema {
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string", Pattern: pattern + "|" + reference, Examples: examples}, {Type: "number"}}}
-	}
 	switch t {
 	case reflect.TypeFor[use]():
 		return &jsonschema.Schema{Ref: "#/$defs/use"}
@@ -114,15 +125,15 @@ func (g *schemer) special(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[grpcName]():
 		return grpcName("").JSONSchema()
 	case reflect.TypeFor[unit.Duration]():
-		return quantity(`^[+]?[0-9.]+(ns|us|µs|ms|s|m|h|d|w)([0-9.]+(ns|us|µs|ms|s|m|h))*$|^0$`, "200ms", "30s", "5m")
+		return &jsonschema.Schema{Ref: "#/$defs/duration"}
 	case reflect.TypeFor[unit.Percent]():
-		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9.]+\s*%$|` + reference, Examples: []any{"70%"}}
+		return &jsonschema.Schema{Ref: "#/$defs/percent"}
 	case reflect.TypeFor[unit.Rate]():
-		return quantity(`^[0-9.]+\s*(/[smhd])?$`, "100/s")
+		return &jsonschema.Schema{Ref: "#/$defs/rate"}
 	case reflect.TypeFor[unit.CPU]():
-		return quantity(`^[0-9.]+m?$`, "500m", 2)
+		return &jsonschema.Schema{Ref: "#/$defs/cpu"}
 	case reflect.TypeFor[unit.Bytes]():
-		return quantity(`^[0-9.]+(Ki|Mi|Gi|Ti|k|K|M|G|T)?$`, "256Mi")
+		return &jsonschema.Schema{Ref: "#/$defs/bytes"}
 	}
 	ptr := reflect.PointerTo(t)
 	switch {
