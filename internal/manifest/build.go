@@ -3,6 +3,7 @@ package manifest
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -71,6 +72,29 @@ func (b *builder) has(path ...string) bool {
 	return n.Shape != plug.Null
 }
 
+// hidden reports whether the value at path must not be shown.
+func (b *builder) hidden(path ...any) bool {
+	n := b.root.Find(path...)
+	return n != nil && n.Written != ""
+}
+
+// number is the number at path as a message may show it.
+func (b *builder) number(n int, path ...any) string {
+	if b.hidden(path...) {
+		return b.root.Find(path...).Show()
+	}
+	return strconv.Itoa(n)
+}
+
+// hint suggests one of the known names for name, which n holds, unless the
+// suggestion would tell what a reference stands for.
+func (b *builder) hint(name string, n *plug.Node, known []string) string {
+	if n != nil && n.Written != "" {
+		name = ""
+	}
+	return plug.Hint(name, known)
+}
+
 // show is the text at path as a message may show it.
 func (b *builder) show(text string, path ...any) string {
 	n := b.root.Find(path...)
@@ -86,7 +110,11 @@ func (b *builder) app(policy swell.Policy) swell.App {
 	case !b.has("app"):
 		app.Name = asLabel(filepath.Base(folder(b.root.Pos.File)))
 	case wrong != "":
-		b.fail(b.at("app"), "for example "+strconv.Quote(asLabel(app.Name)), "app %s %s", b.show(app.Name, "app"), wrong)
+		hint := ""
+		if !b.hidden("app") {
+			hint = "for example " + strconv.Quote(asLabel(app.Name))
+		}
+		b.fail(b.at("app"), hint, "app %s %s", b.show(app.Name, "app"), wrong)
 	}
 	if len(b.services) == 0 {
 		b.fail(b.at("services"), "name at least one: services: {web: {command: [./web]}}", "there are no services")
@@ -135,7 +163,7 @@ func (b *builder) service(name string, in service) swell.Service {
 		case callee == name:
 			b.fail(where("uses", i), "leave it out", "service %s uses itself", name)
 		case !b.known(callee):
-			b.fail(where("uses", i), plug.Hint(callee, b.services), "no service is named %s", show(callee, "uses", i))
+			b.fail(where("uses", i), b.hint(callee, b.root.Find("services", name, "uses", i), b.services), "no service is named %s", show(callee, "uses", i))
 		case slices.Contains(in.Uses[:i], callee):
 			b.fail(where("uses", i), "leave one out", "%s is in uses twice", show(callee, "uses", i))
 		default:
@@ -247,6 +275,9 @@ func (b *builder) program(name, dir string, in service) {
 	}
 	if err := find(dir, program); err != nil {
 		pos := b.at("services", name, "command", 0)
+		if b.hidden("services", name, "command", 0) || b.hidden("services", name, "dir") {
+			err = errors.New("the reason is not shown, as a value from the environment or a secret is part of the path")
+		}
 		b.warn(pos, "is it built?", "service %s: its program %s is not there: %v", name, b.show(program, "services", name, "command", 0), err)
 	}
 }
@@ -348,7 +379,7 @@ func (b *builder) use(catalog plug.Catalog, u use, noun string) swell.Use {
 		if catalog != nil {
 			names = catalog.Names()
 		}
-		b.fail(u.pos, plug.Hint(u.Name, names), "no %s is named %s", noun, b.named(u))
+		b.fail(u.pos, b.hint(u.Name, u.node, names), "no %s is named %s", noun, b.named(u))
 		return out
 	}
 	if u.options != nil {

@@ -21,12 +21,12 @@ func (b *builder) scale(name string, in service) swell.Scale {
 		if !b.has("services", name, "scale", "min") {
 			pos = where("max")
 		}
-		b.fail(pos, "", "min is %d, and max only %d", s.Min, s.Max)
+		b.fail(pos, "", "min is %s, and max only %s", b.number(s.Min, "services", name, "scale", "min"), b.number(s.Max, "services", name, "scale", "max"))
 	}
 	if in.Port != 0 && s.Max > 1 && !b.has("services", name, "address") {
 		// Two programs can't listen on one port of one machine.
 		if b.has("services", name, "scale", "max") || s.Min > 1 {
-			b.warn(b.at("services", name, "port"), "let the program listen on $PORT and leave port out", "service %s listens on a port of its own choice, so there can be one instance of it only, not %d", name, s.Max)
+			b.warn(b.at("services", name, "port"), "let the program listen on $PORT and leave port out", "service %s listens on a port of its own choice, so there can be one instance of it only", name)
 		}
 		s.Min, s.Max = min(s.Min, 1), 1
 	}
@@ -40,7 +40,7 @@ func (b *builder) scale(name string, in service) swell.Scale {
 		CPU:  float64(in.Resources.CPU), Memory: int64(in.Resources.Memory),
 	}
 	if b.has("services", name, "scale", "idle") && s.Min > 0 {
-		b.warn(b.key("services", name, "scale", "idle"), "with min: 0 it would", "idle has no effect, as the last instance never goes: min is %d", s.Min)
+		b.warn(b.key("services", name, "scale", "idle"), "with min: 0 it would", "idle has no effect, as the last instance never goes")
 	}
 	return out
 }

@@ -98,7 +98,7 @@ func (b *builder) route(i int, in route) swell.Route {
 			continue
 		}
 		if !b.known(t.Service) {
-			b.fail(t.node.Pos, plug.Hint(t.Service, b.services), "no service is named %s", t.node.Show())
+			b.fail(t.node.Pos, b.hint(t.Service, t.node, b.services), "no service is named %s", t.node.Show())
 		}
 		if slices.ContainsFunc(in.To[:j], func(o target) bool { return o.Service == t.Service }) {
 			b.fail(t.node.Pos, "give it one weight", "%s is twice in one route", t.node.Show())
@@ -160,7 +160,7 @@ func (b *builder) redirect(i int, in *redirect) *swell.Redirect {
 		b.fail(b.routeKey(i, "redirect"), "give it a scheme, host, path or port", "this redirect leads to where the request was")
 	}
 	if !slices.Contains([]int{301, 302, 303, 307, 308}, in.Status) {
-		b.fail(where("status"), "there are: 301, 302, 303, 307, 308", "a redirect can't have the status %d", in.Status)
+		b.fail(where("status"), "there are: 301, 302, 303, 307, 308", "a redirect can't have the status %s", b.number(in.Status, "gateway", "routes", i, "redirect", "status"))
 	}
 	if in.Host != "" {
 		if wrong := host(in.Host, false); wrong != "" {
@@ -188,6 +188,9 @@ func (b *builder) match(i int, in match) swell.Match {
 	}
 	if n := b.root.Find("gateway", "routes", i).Get("match"); in.Path != "" || n != nil && n.Get("path") != nil {
 		if wrong, hint := pathPattern(in.Path); wrong != "" {
+			if b.hidden("gateway", "routes", i, "match", "path") { // wrong may quote a part of it
+				wrong = "is no path that can be matched"
+			}
 			b.fail(where("path"), hint, "the path %s %s", show(in.Path, "path"), wrong)
 		}
 	}

@@ -141,7 +141,7 @@ func Hint(name string, known []string) string {
 // at most a third of its length (and at least allows two), else "".
 func Nearest(name string, known []string) string {
 	best, at := "", max(2, len(name)/3)+1
-	if len(name) > 100 { // no slip of the pen, and dear to compare
+	if name == "" || len(name) > 100 { // no slip of the pen, and dear to compare
 		return ""
 	}
 	for _, k := range known {
