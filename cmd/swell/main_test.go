@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// The test binary is also the command under test, and the services that it runs.
+func TestMain(m *testing.M) {
+	if name := os.Getenv("TEST_SERVICE"); name != "" {
+		service(name)
+		return
+	}
+	if os.Getenv("TEST_SWELL") != "" {
+		os.Exit(run())
+	}
+	testscript.Main(m, map[string]func(){
+		"swell": func() { os.Exit(run()) },
+		"hello": func() { service("hello") },
+	})
+}
+
+// service is a small web service: it answers with its name, its instance and
+// what CALLEE_URL answered, if that is set. STARTUP delays it; WORK is how long
+// each of its WORKERS is busy with a request.
+func service(name string) {
+	startup, _ := time.ParseDuration(os.Getenv("STARTUP"))
+	work, _ := time.ParseDuration(os.Getenv("WORK"))
+	workers, _ := strconv.Atoi(os.Getenv("WORKERS"))
+	time.Sleep(startup)
+	free := make(chan struct{}, max(1, workers))
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answer := map[string]any{"service": name, "instance": os.Getenv("SWELL_INSTANCE"), "path": r.RequestURI, "level": os.Getenv("LEVEL")}
+		if work > 0 {
+			free <- struct{}{}
+			time.Sleep(work)
+			<-free
+		}
+		if callee := os.Getenv("CALLEE_URL"); callee != "" {
+			req, _ := http.NewRequestWithContext(r.Context(), "GET", callee+"/from/"+name, nil)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadGateway)
+				return
+			}
+			b, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != http.StatusOK {
+				http.Error(w, fmt.Sprint(resp.Status, err), http.StatusBadGateway)
+				return
+			}
+			answer["callee"] = json.RawMessage(b)
+		}
+		if r.Method == http.MethodPost {
+			b, _ := io.ReadAll(r.Body)
+			answer["body"] = string(b)
+		}
+		b, _ := json.Marshal(answer)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(b)
+	})
+	srv := &http.Server{Handler: mux}
+	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println("listening on", l.Addr())
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	go func() {
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = srv.Shutdown(end)
+	}()
+	if err := srv.Serve(l); err != http.ErrServerClosed {
+		os.Exit(1)
+	}
+	<-ctx.Done()
+}
+
+// TestScripts runs testdata/*.txt: the command line as people type it.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			gateway, err := freePort()
+			if err != nil {
+				return err
+			}
+			e.Setenv("ADMIN", "127.0.0.1:"+port)
+			e.Setenv("GATEWAY", "127.0.0.1:"+gateway)
+			e.Setenv("NO_COLOR", "1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// code N swell ARGS…: runs swell and wants the exit code N.
+			"code": func(ts *testscript.TestScript, _ bool, args []string) {
+				err := ts.Exec(args[1], args[2:]...)
+				got := 0
+				if err != nil {
+					fmt.Sscanf(err.Error(), "exit status %d", &got)
+				}
+				if strconv.Itoa(got) != args[0] {
+					ts.Fatalf("%s: exit code %d, want %s (%v)", strings.Join(args[1:], " "), got, args[0], err)
+				}
+			},
+			// occupy ADDR: takes a port until the script ends.
+			"occupy": func(ts *testscript.TestScript, _ bool, args []string) {
+				l, err := net.Listen("tcp", args[0])
+				ts.Check(err)
+				ts.Defer(func() { l.Close() })
+			},
+			// until URL TEXT: asks until the answer holds the text.
+			"until": func(ts *testscript.TestScript, _ bool, args []string) {
+				last := ""
+				for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+					resp, err := http.Get(args[0])
+					if err != nil {
+						last = err.Error()
+						continue
+					}
+					b, _ := io.ReadAll(resp.Body)
+					resp.Body.Close()
+					if last = fmt.Sprint(resp.StatusCode, " ", string(b)); strings.Contains(last, args[1]) {
+						return
+					}
+				}
+				ts.Fatalf("%s never answered %q; the last answer: %s", args[0], args[1], last)
+			},
+		},
+	})
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}

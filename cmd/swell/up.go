@@ -1,0 +1,381 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"swell"
+	"swell/internal/bench"
+	"swell/internal/driver"
+	"swell/internal/life"
+	"swell/internal/plan"
+	"swell/internal/proxy"
+	"swell/internal/telemetry"
+	"swell/internal/web"
+)
+
+// killer ends every instance at once; it is set while swell up runs.
+var killer atomic.Pointer[func()]
+
+func killAll() {
+	if f := killer.Load(); f != nil {
+		(*f)()
+	}
+}
+
+type upFlags struct {
+	profile, state, logFormat, accessLog string
+	verbose, plain, pprof                bool
+	loadPath                             string
+	load                                 loadFlags
+}
+
+func upCommand(g *globals) *cobra.Command {
+	f := &upFlags{}
+	cmd := &cobra.Command{
+		Use:   "up [FILE|DIR …]",
+		Short: "Run the application here; Ctrl-C drains and stops, twice kills",
+		Long: `Runs the application of a manifest (swell.yaml, or a Compose file) on this
+machine: its services as processes, the gateway, the autoscaler, the dashboard.
+A changed file is checked, shown as a diff and applied while connections live.
+
+With --load it also makes a load of that shape on the gateway, ends with a
+summary, and fails if a request failed.`,
+		Example: `  swell up
+  swell up examples/shop
+  swell up compose.yaml
+  swell up --profile prod --admin 127.0.0.1:7171
+  swell up examples/shop --load wave --rate 20/s --peak 200/s --duration 90s`,
+		RunE: func(cmd *cobra.Command, args []string) error { return up(cmd.Context(), g, f, manifestPaths(args)) },
+	}
+	fs := cmd.Flags()
+	fs.StringVar(&f.profile, "profile", "", "lay this profile over the manifest")
+	fs.StringVar(&f.state, "state", "", "folder for run files and logs (default .swell beside the manifest)")
+	fs.StringVar(&f.logFormat, "log-format", "text", "of what Swell itself says: text or json")
+	fs.StringVar(&f.accessLog, "access-log", "", "where access-log filters write: a file, or - for standard output (default access.log in the state folder)")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say more")
+	fs.BoolVar(&f.plain, "plain", false, "plain lines, no live table")
+	fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles on the admin address")
+	fs.StringVar(&f.loadPath, "load-path", "/", "the path on the gateway that --load asks for")
+	f.load.add(cmd, "load", "")
+	return cmd
+}
+
+func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var interrupts atomic.Int32
+	scr := newScreen(os.Stdout, f.plain, func() {
+		stop()
+		if interrupts.Add(1) > 1 {
+			killAll()
+		}
+	})
+	level := slog.LevelWarn
+	if scr.prog == nil {
+		level = slog.LevelInfo // the table shows what these lines say
+	}
+	if f.verbose {
+		level = slog.LevelDebug
+	}
+	log, err := telemetry.NewLogger(scr, f.logFormat, level)
+	if err != nil {
+		return withCode(exitUsage, err)
+	}
+
+	src := &source{paths: paths, opt: manifestOptions(f.profile), log: log, say: scr}
+	first, err := src.load()
+	if err != nil {
+		return err
+	}
+	for _, w := range first.Warnings {
+		fmt.Fprintln(os.Stderr, talk(os.Stderr).yellow("warning:"), w)
+	}
+	var load *bench.Options
+	if f.load.shape != "" {
+		o, err := f.load.options(gatewayURL(first.App, f.loadPath))
+		if err != nil {
+			return withCode(exitUsage, err)
+		}
+		load = &o
+	}
+
+	if f.state == "" {
+		f.state = filepath.Join(filepath.Dir(first.Files[0]), ".swell")
+	}
+	if err := os.MkdirAll(f.state, 0o755); err != nil {
+		return fmt.Errorf("make the state folder: %w; choose another with --state", err)
+	}
+	access, closeAccess, err := openAccessLog(f)
+	if err != nil {
+		return err
+	}
+	defer closeAccess()
+	admin, err := net.Listen("tcp", g.admin)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("the admin address %s is taken, perhaps by another swell; choose another with --admin", g.admin)
+		}
+		return err
+	}
+
+	// Until one snapshot is in use, a refused one ends all: there is nothing to go on with.
+	var serving atomic.Bool
+	unusable := make(chan error, 1)
+	refused := func(err error) {
+		if err == nil {
+			serving.Store(true)
+		} else if !serving.Load() {
+			select {
+			case unusable <- err:
+			default:
+			}
+		}
+	}
+
+	var drv *driver.Driver
+	st := newStack(parts{
+		book: new(proxy.TCP), accessLog: access, log: log, refused: refused,
+		driver: func(quiet func(context.Context, string) error, sink swell.Sink) runner {
+			drv = driver.NewProcess(driver.ProcessOptions{Dir: f.state, Quiet: quiet, Sink: sink, Log: log})
+			return drv
+		},
+	})
+	src.app = st.app
+	access.Drops, access.Log = st.hub.Count("swell_access_log_dropped_total"), log
+	kill := drv.Kill
+	killer.Store(&kill)
+	defer killer.Store(nil)
+
+	server := web.New(web.Options{
+		State: st.state, Changed: st.changed, Stats: stats{st.hub}, Decisions: st.scaler.Decisions,
+		Logs: drv, Metrics: st.hub.Handler(), Order: st.routeNames, Match: st.match,
+		Apply: func(_ context.Context, name string, data []byte, dry bool) ([]plan.Change, []web.Problem, error) {
+			return src.apply(name, data, dry)
+		},
+		Floor: st.floor, Token: g.token, Pprof: f.pprof, Version: version, Log: log,
+	})
+
+	fmt.Fprintf(scr, "%s  gateway http://%s/  dashboard http://%s/\n", scr.ink.bold(first.App.Name), reachable(first.App.Gateway.Listen), reachable(admin.Addr().String()))
+	fmt.Fprintln(scr, "services run without isolation: they find each other by environment variables (NAME_URL, NAME_HOST, NAME_PORT)")
+	src.app.Set(first.App)
+
+	layers := append([]life.Layer{
+		{
+			{Name: "admin", Run: func(ctx context.Context) error { return server.Run(ctx, admin) }},
+			{Name: "access log", Run: access.Run},
+			{Name: "terminal", Run: scr.Run},
+		}},
+		st.layers()...)
+	top := life.Layer{
+		{Name: "gateway", Run: func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case err := <-unusable:
+				return err
+			}
+		}},
+		{Name: "reload", Run: func(ctx context.Context) error { return watchFiles(ctx, first.Files, src.reload) }},
+		{Name: "table", Run: func(ctx context.Context) error { return showFrames(ctx, g, scr, admin.Addr().String()) }},
+	}
+	var report *bench.Report
+	var counts instanceSeries
+	if load != nil {
+		top = append(top, life.Task{Name: "load", Run: func(ctx context.Context) error {
+			if err := st.ready(ctx); err != nil {
+				return err
+			}
+			k := scr.ink
+			load.Progress = func(p bench.Progress) {
+				counts.add(st)
+				scr.Foot(progressLine(k, p))
+				if scr.program() == nil && int(p.Elapsed.Seconds())%5 == 0 {
+					fmt.Fprintln(scr, progressLine(k, p))
+				}
+			}
+			var err error
+			report, err = bench.Run(ctx, *load)
+			if err != nil {
+				return err
+			}
+			stop()
+			<-ctx.Done()
+			return nil
+		}})
+	}
+	err = life.Run(ctx, append(layers, top)...)
+	if report != nil {
+		fmt.Println()
+		summarize(os.Stdout, report)
+		counts.print(os.Stdout)
+		if err == nil {
+			err = f.load.finish(report)
+		}
+		if err == nil {
+			err = verdict(report)
+		}
+		if err == nil && report.Failed > 0 && len(report.Thresholds) == 0 {
+			err = withCode(exitFailed, fmt.Errorf("%d requests failed", report.Failed))
+		}
+	}
+	return err
+}
+
+// gatewayURL is a URL on the app's gateway, from this machine.
+func gatewayURL(app swell.App, path string) string {
+	return "http://" + reachable(app.Gateway.Listen) + path
+}
+
+// reachable is a listening address as one dials it: a missing or wildcard host
+// is loopback.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// openAccessLog opens where access-log filters write, behind a writer that never
+// makes a request wait.
+func openAccessLog(f *upFlags) (*telemetry.LogWriter, func(), error) {
+	if f.accessLog == "-" {
+		return telemetry.NewLogWriter(os.Stdout), func() {}, nil
+	}
+	path := f.accessLog
+	if path == "" {
+		path = filepath.Join(f.state, "access.log")
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the access log: %w", err)
+	}
+	return telemetry.NewLogWriter(file), func() { _ = file.Close() }, nil
+}
+
+// showFrames brings the API's stream to the screen.
+func showFrames(ctx context.Context, g *globals, scr *screen, addr string) error {
+	client := web.NewClient(addr, g.token)
+	for ctx.Err() == nil {
+		err := client.Stream(ctx, func(fr web.Frame) error { scr.Show(fr); return nil })
+		if err != nil && ctx.Err() == nil {
+			select { // the server may not be there yet
+			case <-ctx.Done():
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// ready waits until every service that is to have instances has one.
+func (s *stack) ready(ctx context.Context) error {
+	return ignoreEnd(s.instances.Follow(ctx, func(seen []swell.Instance) error {
+		have := map[string]bool{}
+		for _, i := range seen {
+			have[i.Service] = have[i.Service] || i.State == swell.Ready
+		}
+		app, _ := s.app.Get()
+		for _, svc := range app.Services {
+			if len(svc.Address) == 0 && svc.Scale.Min > 0 && !have[svc.Name] {
+				return nil
+			}
+		}
+		return errEnd
+	}))
+}
+
+// errEnd ends a Follow that has seen enough.
+var errEnd = errors.New("seen enough")
+
+func ignoreEnd(err error) error {
+	if err == errEnd {
+		return nil
+	}
+	return err
+}
+
+// routeNames are the gateway's routes in the order in which they are tried.
+func (s *stack) routeNames() []string {
+	var out []string
+	for _, r := range s.plane.Routes() {
+		out = append(out, r.Name)
+	}
+	return out
+}
+
+// match tells which route a request would take.
+func (s *stack) match(method, target string) (string, bool) {
+	m, err := s.plane.Match(method, target, nil)
+	if err != nil || m.Route == nil {
+		return "", false
+	}
+	return m.Route.Name, true
+}
+
+// floor keeps a service at no less than n instances until a time.
+func (s *stack) floor(service string, n int, until time.Time) error {
+	app, _ := s.app.Get()
+	for _, svc := range app.Services {
+		if svc.Name == service {
+			if len(svc.Address) > 0 {
+				return fmt.Errorf("service %s is not run by Swell: it has no replica count", service)
+			}
+			s.scaler.Floor(service, n, until)
+			return nil
+		}
+	}
+	return fmt.Errorf("no service is named %q", service)
+}
+
+// instanceSeries records ready instances over a load, for the chart at its end.
+type instanceSeries struct {
+	names  []string
+	counts map[string][]float64
+}
+
+func (c *instanceSeries) add(s *stack) {
+	if c.counts == nil {
+		c.counts = map[string][]float64{}
+		app, _ := s.app.Get()
+		for _, svc := range app.Services {
+			c.names = append(c.names, svc.Name)
+		}
+	}
+	seen, _ := s.instances.Get()
+	ready := map[string]float64{}
+	for _, i := range seen {
+		if i.State == swell.Ready {
+			ready[i.Service]++
+		}
+	}
+	for _, n := range c.names {
+		c.counts[n] = append(c.counts[n], ready[n])
+	}
+}
+
+func (c *instanceSeries) print(w *os.File) {
+	k := talk(w)
+	for _, n := range c.names {
+		most := 0.0
+		for _, v := range c.counts[n] {
+			most = max(most, v)
+		}
+		fmt.Fprintf(w, "%s  ready instances over time, at most %.0f\n%s\n", k.bold(n), most, strings.TrimRight(bench.Chart(c.counts[n], 72, 3), "\n"))
+	}
+}
