@@ -194,7 +194,7 @@ func (p *peer) start(dir string, core int) (*process, error) {
 	return start(dir, p.name, core, append([]string{p.program}, p.args(dir)...))
 }
 
-var number = regexp.MustCompile(`v?\d+\.\d+(\.\d+)?[0-9A-Za-z.+~-]*|[0-9a-f]{7,40}(-dirty)?|\bdev\b`)
+var number = regexp.MustCompile(`v?\d+\.\d+(\.\d+)?[0-9A-Za-z.+~-]*|[0-9a-f]{7,40}(-dirty)?|\bdev(el)?\b`)
 
 // release returns the proxy's version, as it says itself.
 func (p *peer) release() string {

@@ -98,6 +98,7 @@ func TestVersionsAreFound(t *testing.T) {
 		"swell version 8649768\n":     "8649768",
 		"swell version v0.1.0-3-gabc": "v0.1.0-3-gabc",
 		"swell version dev":           "dev",
+		"swell version (devel)":       "devel",
 	} {
 		if got := number.FindString(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
