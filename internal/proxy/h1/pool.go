@@ -33,7 +33,6 @@ type Pool struct {
 	o     PoolOptions
 	hosts atomic.Pointer[map[string]*host] // replaced as a whole, under mu
 	sweep sweeper
-	clock atomic.Int64 // of the last pass
 
 	mu     sync.Mutex
 	conns  []*upstream // all, idle or not
@@ -152,7 +151,7 @@ func (p *Pool) dial(x *exchange.Exchange, addr string, h *host) (*upstream, erro
 // put makes u idle, or closes it.
 func (p *Pool) put(u *upstream) {
 	u.used = true
-	u.since = p.clock.Load()
+	u.since = p.sweep.clock.Load()
 	u.deadline.Store(0)
 	h := u.host
 	h.mu.Lock()
@@ -187,7 +186,6 @@ func (p *Pool) forget(u *upstream) {
 
 // pass ends exchanges whose deadline passed and connections that idled too long.
 func (p *Pool) pass(now int64) (active, any bool) {
-	p.clock.Store(now)
 	p.mu.Lock()
 	for _, u := range p.conns {
 		v := u.word.Load()

@@ -92,8 +92,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 	stop := context.AfterFunc(ctx, func() {
 		d.mu.Lock()
-		d.drained = exchange.Now()
-		d.draining.Store(true)
+		if !d.draining.Load() {
+			d.drained = exchange.Now()
+			d.draining.Store(true)
+		}
 		d.room.Broadcast()
 		d.mu.Unlock()
 		d.sweep.wake()
@@ -179,10 +181,10 @@ func (d *door) size() int {
 
 // drain waits for the connections, and cuts what is left after DrainTime.
 func (d *door) drain() {
-	d.draining.Store(true)
 	d.mu.Lock()
-	if d.drained == 0 {
+	if !d.draining.Load() {
 		d.drained = exchange.Now()
+		d.draining.Store(true)
 	}
 	d.mu.Unlock()
 	d.sweep.wake()

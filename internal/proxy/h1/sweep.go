@@ -56,7 +56,8 @@ type sweeper struct {
 	pass func(now int64) (active, any bool)
 	size func() int // of what pass looks at
 
-	fast    atomic.Bool // the next pass is a fast one, or under way
+	clock   atomic.Int64 // of the last pass or awakening
+	fast    atomic.Bool  // the next pass is a fast one, or under way
 	mu      sync.Mutex
 	timer   *time.Timer
 	running bool
@@ -75,6 +76,7 @@ func (s *sweeper) wake() {
 	if s.stopped || s.fast.Swap(true) || s.running {
 		return
 	}
+	s.clock.Store(exchange.Now())
 	s.after(fastTick)
 }
 
@@ -95,12 +97,14 @@ func (s *sweeper) run() {
 	s.running = true
 	s.mu.Unlock()
 
-	active, any := s.pass(exchange.Now())
+	now := exchange.Now()
+	s.clock.Store(now)
+	active, any := s.pass(now)
 	if !active {
 		// Whoever begins after this store wakes us; whoever began before it is seen
 		// by another pass.
 		s.fast.Store(false)
-		active, any = s.pass(exchange.Now())
+		active, any = s.pass(now)
 	}
 
 	s.mu.Lock()
