@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"swell"
 )
@@ -156,6 +157,14 @@ func (l *lease) Close() error {
 	}
 	l.book.mu.Unlock()
 	return l.Listener.Close()
+}
+
+// SetDeadline lets a server take what was accepted already before it closes.
+func (l *lease) SetDeadline(t time.Time) error {
+	if d, ok := l.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+		return d.SetDeadline(t)
+	}
+	return errors.ErrUnsupported
 }
 
 func edgeName(e swell.Edge) string { return "edge from " + e.Caller + " to " + e.Callee }
