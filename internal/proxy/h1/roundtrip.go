@@ -157,7 +157,7 @@ func (t *trip) build(u *upstream) {
 		t.large = larges.Get().(*large)
 		t.s.out = t.large[:0]
 	}
-	t.s.out = appendRequest(t.s.out, q)
+	t.s.out = appendRequest(t.s.out, q, u.host.addr)
 	if q.Body == nil {
 		t.complete = true
 		return

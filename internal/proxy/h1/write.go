@@ -36,13 +36,18 @@ func appendFields(out []byte, h *exchange.Header) []byte {
 
 func clean(v []byte) bool { return fieldEnd(v, 0) == len(v) }
 
-// appendRequest appends the head of a request to an upstream.
-func appendRequest(out []byte, q *exchange.Request) []byte {
+// appendRequest appends the head of a request to the upstream at addr, which is
+// the Host of HTTP/1.0 requests that had none.
+func appendRequest(out []byte, q *exchange.Request, addr string) []byte {
 	out = append(out, q.Method...)
 	out = append(out, ' ')
 	out = append(out, q.Target...)
 	out = append(out, " HTTP/1.1\r\nHost: "...)
-	out = append(out, q.Host...)
+	if len(q.Host) > 0 {
+		out = append(out, q.Host...)
+	} else {
+		out = append(out, addr...)
+	}
 	out = append(out, '\r', '\n')
 	out = appendFields(out, &q.Header)
 	switch {
