@@ -6,7 +6,7 @@ import "time"
 type Decision struct {
 	Service  string
 	Replicas int
-	By       string // the policy: "concurrency", "rps", "cpu", "latency", "manual", "zero", "bounds"
+	By       string // the policy: "concurrency", "rps", "cpu", "latency", "capacity" (learned), "manual", "zero", "bounds", "hold"
 	Reason   string // one sentence for people
 	Steps    []Step // how the count came about, in order
 	At       time.Time

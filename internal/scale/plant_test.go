@@ -1,7 +1,6 @@
 package scale
 
 import (
-	"container/heap"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -33,15 +32,17 @@ type plant struct {
 	machine  int                     // instances that can do their best at once; 0: all
 	crashing bool                    // instances never get ready and restart
 
-	now     float64
-	next    float64
-	events  ends
-	all     []*unit
-	waiting []float64 // arrival times
-	serial  int
-	lost    int
-	served  int
-	worst   float64 // longest wait
+	now       float64
+	next      float64
+	events    ends
+	ready     []*unit
+	nextReady float64
+	all       []*unit
+	waiting   []float64 // arrival times
+	serial    int
+	lost      int
+	served    int
+	worst     float64 // longest wait
 
 	// of this second
 	arrived, done int
@@ -76,13 +77,57 @@ type end struct {
 	called    bool    // it is there
 }
 
+// ends is a heap of what ends next, without the boxing of container/heap.
 type ends []end
 
-func (e ends) Len() int           { return len(e) }
-func (e ends) Less(i, j int) bool { return e[i].at < e[j].at }
-func (e ends) Swap(i, j int)      { e[i], e[j] = e[j], e[i] }
-func (e *ends) Push(x any)        { *e = append(*e, x.(end)) }
-func (e *ends) Pop() any          { o := *e; x := o[len(o)-1]; *e = o[:len(o)-1]; return x }
+func (h *ends) push(x end) {
+	*h = append(*h, x)
+	e := *h
+	for i := len(e) - 1; i > 0; {
+		up := (i - 1) / 2
+		if e[up].at <= e[i].at {
+			break
+		}
+		e[up], e[i] = e[i], e[up]
+		i = up
+	}
+}
+
+func (h *ends) pop() end {
+	e := *h
+	x := e[0]
+	e[0] = e[len(e)-1]
+	e = e[:len(e)-1]
+	for i := 0; ; {
+		c := 2*i + 1
+		if c >= len(e) {
+			break
+		}
+		if c+1 < len(e) && e[c+1].at < e[c].at {
+			c++
+		}
+		if e[i].at <= e[c].at {
+			break
+		}
+		e[i], e[c] = e[c], e[i]
+		i = c
+	}
+	*h = e
+	return x
+}
+
+// look finds the instances that are ready, and when the next one will be.
+func (p *plant) look() {
+	p.ready, p.nextReady = p.ready[:0], math.Inf(1)
+	for _, u := range p.all {
+		switch u.state {
+		case swell.Ready:
+			p.ready = append(p.ready, u)
+		case swell.Starting:
+			p.nextReady = min(p.nextReady, u.ready)
+		}
+	}
+}
 
 // second is what was at the end of a second.
 type second struct {
@@ -152,10 +197,8 @@ func (p *plant) advance(to float64) {
 		if len(p.events) > 0 && p.events[0].at < t {
 			t, kind = p.events[0].at, 2
 		}
-		for _, u := range p.all {
-			if u.state == swell.Starting && u.ready < t {
-				t, kind = u.ready, 3
-			}
+		if p.nextReady < t {
+			t, kind = p.nextReady, 3
 		}
 		p.area += float64(p.inflight) * (t - p.areaAt)
 		p.downArea += float64(p.down) * (t - p.areaAt)
@@ -170,7 +213,7 @@ func (p *plant) advance(to float64) {
 			}
 			p.next = p.gap(t)
 		case 2:
-			e := heap.Pop(&p.events).(end)
+			e := p.events.pop()
 			if e.called {
 				p.down--
 			}
@@ -179,7 +222,7 @@ func (p *plant) advance(to float64) {
 			}
 			if e.calls > 0 {
 				p.down++
-				heap.Push(&p.events, end{at: t + e.calls, since: e.since, u: e.u, called: true})
+				p.events.push(end{at: t + e.calls, since: e.since, u: e.u, called: true})
 				continue
 			}
 			e.u.inflight--
@@ -204,6 +247,7 @@ func (p *plant) advance(to float64) {
 					u.free = make([]float64, p.workers)
 				}
 			}
+			p.look()
 			held := p.waiting
 			p.waiting = nil
 			for _, since := range held {
@@ -215,12 +259,7 @@ func (p *plant) advance(to float64) {
 
 // send brings a request that arrived at since to an instance.
 func (p *plant) send(since float64) {
-	var ready []*unit
-	for _, u := range p.all {
-		if u.state == swell.Ready {
-			ready = append(ready, u)
-		}
-	}
+	ready := p.ready
 	if len(ready) == 0 {
 		p.waiting = append(p.waiting, since)
 		return
@@ -250,7 +289,7 @@ func (p *plant) send(since float64) {
 	}
 	u.inflight++
 	p.inflight++
-	heap.Push(&p.events, e)
+	p.events.push(e)
 }
 
 func (p *plant) measure(t float64) {
@@ -335,6 +374,7 @@ func (p *plant) apply(n int) {
 			have--
 		}
 	}
+	p.look()
 }
 
 // crash kills an instance; what it had in flight is lost, another starts.
@@ -343,6 +383,7 @@ func (p *plant) crash(i int) {
 	p.lost += u.inflight
 	p.inflight -= u.inflight
 	u.state = swell.Gone
+	p.look()
 }
 
 // between returns the history in [from, to).

@@ -30,7 +30,7 @@ func each(t *testing.T, story func(t *testing.T, set func(*plant))) {
 // times at most, and never back and forth.
 func TestSteadyLoadForAnHour(t *testing.T) {
 	each(t, func(t *testing.T, set func(*plant)) {
-		for _, rate := range []float64{3, 60, 300} {
+		for _, rate := range []float64{3, 60, 200} {
 			p := pool(func(float64) float64 { return rate }).seeded(uint64(rate))
 			set(p)
 			p.run(3900)
@@ -88,14 +88,14 @@ func TestSpike(t *testing.T) {
 	})
 }
 
-// A day of sine in three hours: the count follows it up and down.
+// A day of sine in half an hour: the count follows it up and down.
 func TestSineDay(t *testing.T) {
 	each(t, func(t *testing.T, set func(*plant)) {
-		p := pool(func(x float64) float64 { return 330 - 270*math.Cos(2*math.Pi*math.Floor(x)/3600) })
+		p := pool(func(x float64) float64 { return 330 - 270*math.Cos(2*math.Pi*math.Floor(x)/1800) })
 		set(p)
-		p.run(3 * 3600)
+		p.run(3 * 1800)
 		short, hours, ideal := 0, 0.0, 0.0
-		h := p.between(3600, 3*3600) // the first period is for learning
+		h := p.between(1800, 3*1800) // the first period is for learning
 		for _, s := range h {
 			if float64(s.ready)*p.capacity() < s.rate {
 				short++
@@ -105,8 +105,8 @@ func TestSineDay(t *testing.T) {
 		}
 		a, r := actions(h)
 		t.Logf("%d s short, cost %.2f, %d actions, %d reversals", short, hours/ideal, a, r)
-		if short > 5 || hours > 1.45*ideal || r > 12 {
-			t.Errorf("missed\n%s", p.chart(3600, 7200))
+		if short > 5 || hours > 1.45*ideal || r > 8 {
+			t.Errorf("missed\n%s", p.chart(1800, 3600))
 		}
 	})
 }
@@ -142,7 +142,7 @@ func TestCrashLoop(t *testing.T) {
 
 // The machine is full: what more instances would do, those there do less.
 func TestMoreDoesNotHelp(t *testing.T) {
-	for _, name := range []string{"none", "latency", "concurrency"} {
+	for name, set := range goals() {
 		t.Run(name, func(t *testing.T) {
 			p := pool(func(x float64) float64 {
 				if x > 300 && x < 420 {
@@ -151,7 +151,7 @@ func TestMoreDoesNotHelp(t *testing.T) {
 				return 50
 			})
 			p.machine = 3
-			goals()[name](&p.service.Scale, p)
+			set(&p.service.Scale, p)
 			p.run(1200)
 			pk, end := peak(p.hist), p.hist[len(p.hist)-1].want
 			t.Logf("peak %d, end %d", pk, end)
@@ -247,24 +247,29 @@ func TestLearnsCapacity(t *testing.T) {
 		{"pool of 16", 16, 0.1, false},
 		{"slow pool of 8", 8, 0.5, false},
 	} {
+		if raced && k.workers > 1 {
+			continue
+		}
 		for _, goal := range []string{"none", "latency"} {
 			t.Run(fmt.Sprintf("%s/%s", k.name, goal), func(t *testing.T) {
 				t.Parallel()
 				p := pool(nil)
 				p.workers, p.takes, p.random = k.workers, k.takes, k.random
 				c := p.capacity()
-				// Ordinary traffic: waves of half an hour with steps in them.
+				// Ordinary traffic: waves of twenty minutes with steps in them.
 				p.load = func(x float64) float64 {
-					l := c * (2.5 - 2*math.Cos(2*math.Pi*math.Floor(x)/1800))
-					if int(x)%900 > 700 {
+					l := c * (2.5 - 2*math.Cos(2*math.Pi*math.Floor(x)/1200))
+					if int(x)%600 > 450 {
 						l *= 1.8
 					}
 					return l
 				}
 				if goal == "latency" {
-					p.service.Scale.SLO = swell.SLO{Quantile: 0.95, Latency: time.Duration(5 * k.takes * 1e9)}
+					// A tail of exponential times is three means already at no load; what
+					// never gets busy can't be measured.
+					p.service.Scale.SLO = swell.SLO{Quantile: 0.95, Latency: time.Duration(10 * k.takes * 1e9)}
 				}
-				p.run(3600)
+				p.run(2400)
 				got, sure, from := p.state.capacity.Estimate()
 				base := p.state.capacity.base
 				t.Logf("%.1f/s of %.1f/s from %s (%.1f); base %.4f of %.4f; peak %d", got, c, from, sure, base, p.takes, peak(p.hist))
