@@ -136,6 +136,9 @@ func (t *trip) send(u *upstream) error {
 	if err := t.s.write(out); err != nil {
 		return err
 	}
+	if t.x.Wrote != nil {
+		t.x.Wrote(t.x)
+	}
 	if !t.complete {
 		u.sender = send(u, t.a.c, &t.x.Request, t.pending, t.s.chunked, t.s.left)
 	}
