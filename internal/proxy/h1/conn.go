@@ -56,7 +56,7 @@ type conn struct {
 	readE  error
 	hung   bool
 
-	seen, probeNext       uint64
+	seen                  uint64
 	since, probeIn        int64
 	readSeen, writeSeen   uint32
 	readSince, wroteSince int64

@@ -239,7 +239,7 @@ func (m *meta) codings(value []byte) *refusal {
 	if odd && m.last {
 		return oddCoding
 	}
-	if value == nil || len(value) == 0 || value[len(value)-1] == ',' {
+	if len(value) == 0 || value[len(value)-1] == ',' {
 		return badCoding
 	}
 	if odd {
