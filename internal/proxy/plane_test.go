@@ -68,13 +68,17 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-func newBed(t testing.TB) *bed {
+func newBed(t testing.TB, change ...func(*Options)) *bed {
 	t.Helper()
 	b := &bed{t: t, feed: &cellFeed{refused: make(chan error, 64)}, book: new(TCP), hub: telemetry.New(telemetry.Options{}), log: new(lockedBuffer), addr: freeAddr(t)}
-	b.plane = New(Options{
+	opt := Options{
 		Hub: b.hub, Book: b.book, AccessLog: b.log, Drain: patience,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
+	}
+	for _, c := range change {
+		c(&opt)
+	}
+	b.plane = New(opt)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.plane.Run(ctx, b.feed) }()
