@@ -27,11 +27,21 @@ type live struct {
 	frame     web.Frame
 	foot      string
 	width     int
-	interrupt func() // called for every Ctrl-C or q
+	interrupt func()        // called for every Ctrl-C or q
+	begin     func() string // called once, when the terminal is ready; what to print first
 }
 
-func (m live) Init() tea.Cmd { return nil }
+// Init implements [tea.Model].
+func (m live) Init() tea.Cmd {
+	return func() tea.Msg {
+		if text := m.begin(); text != "" {
+			return tea.Println(text)()
+		}
+		return nil
+	}
+}
 
+// Update implements [tea.Model].
 func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch x := msg.(type) {
 	case frameMsg:
@@ -48,6 +58,7 @@ func (m live) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, nil
 }
 
+// View implements [tea.Model].
 func (m live) View() tea.View {
 	return tea.NewView(liveText(m.frame, m.foot, m.width, os.Getenv("NO_COLOR") == ""))
 }
@@ -120,20 +131,22 @@ func clip(s string, width int) string {
 // screen is where a long-running command shows what happens: a live table on a
 // terminal, plain lines elsewhere.
 type screen struct {
-	out   io.Writer
-	ink   ink
-	prog  *tea.Program // nil off a terminal
-	mu    sync.Mutex
-	seen  map[string]string // what the plain form said last of each service
-	ended chan struct{}
+	out  io.Writer
+	ink  ink
+	prog *tea.Program // nil off a terminal
+
+	mu      sync.Mutex
+	running bool              // prog takes messages; before and after that it would block
+	pending []string          // lines that were written before it ran
+	seen    map[string]string // what the plain form said last of each service
 }
 
 // newScreen makes a screen on out; plain forces lines. interrupt is called for
 // every Ctrl-C that the terminal swallows.
 func newScreen(out *os.File, plain bool, interrupt func()) *screen {
-	s := &screen{out: out, ink: talk(out), seen: map[string]string{}, ended: make(chan struct{})}
+	s := &screen{out: out, ink: talk(out), seen: map[string]string{}}
 	if !plain && term.IsTerminal(int(out.Fd())) && term.IsTerminal(int(os.Stdin.Fd())) {
-		s.prog = tea.NewProgram(live{interrupt: interrupt}, tea.WithOutput(out), tea.WithoutSignalHandler())
+		s.prog = tea.NewProgram(live{interrupt: interrupt, begin: s.begin}, tea.WithOutput(out), tea.WithoutSignalHandler())
 	}
 	return s
 }
@@ -144,28 +157,57 @@ func (s *screen) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
+	// Quit is a message: it can't come before the program runs.
 	done := context.AfterFunc(ctx, s.prog.Quit)
 	defer done()
 	_, err := s.prog.Run()
 	s.mu.Lock()
-	s.prog = nil
+	s.running = false
+	rest := s.pending
+	s.prog, s.pending = nil, nil
 	s.mu.Unlock()
+	for _, line := range rest {
+		fmt.Fprintln(s.out, line)
+	}
 	if ctx.Err() == nil && err == nil {
 		err = errors.New("the terminal went away")
 	}
 	return err
 }
 
-func (s *screen) program() *tea.Program {
+// begin says that the program runs, and returns what was written before.
+func (s *screen) begin() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.prog
+	s.running = true
+	text := strings.Join(s.pending, "\n")
+	s.pending = nil
+	return text
+}
+
+// program returns the program if it runs, and whether there will be none.
+func (s *screen) program() (p *tea.Program, plain bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running {
+		return s.prog, false
+	}
+	return nil, s.prog == nil
+}
+
+// Plain reports that there is no live table.
+func (s *screen) Plain() bool {
+	_, plain := s.program()
+	return plain
 }
 
 // Show brings the newest state.
 func (s *screen) Show(f web.Frame) {
-	if p := s.program(); p != nil {
+	p, plain := s.program()
+	if p != nil {
 		p.Send(frameMsg(f))
+	}
+	if !plain {
 		return
 	}
 	s.mu.Lock()
@@ -181,18 +223,24 @@ func (s *screen) Show(f web.Frame) {
 
 // Foot replaces the lines under the table; off a terminal it is left out.
 func (s *screen) Foot(text string) {
-	if p := s.program(); p != nil {
+	if p, _ := s.program(); p != nil {
 		p.Send(footMsg(text))
 	}
 }
 
 // Write puts whole lines above the table, or out as they are.
 func (s *screen) Write(b []byte) (int, error) {
-	if p := s.program(); p != nil {
-		p.Println(strings.TrimRight(string(b), "\n"))
+	p, plain := s.program()
+	text := strings.TrimRight(string(b), "\n")
+	if p != nil {
+		p.Println(text)
 		return len(b), nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !plain {
+		s.pending = append(s.pending, text)
+		return len(b), nil
+	}
 	return s.out.Write(b)
 }

@@ -58,20 +58,31 @@ func validateCommand() *cobra.Command {
 }
 
 func schemaCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "schema",
-		Short:   "Print the JSON Schema of swell.yaml, for editors",
-		Example: "  swell schema > swell.schema.json",
-		Args:    cobra.NoArgs,
+	var markdown bool
+	cmd := &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of swell.yaml, for editors",
+		Example: `  swell schema > swell.schema.json
+  swell schema --markdown | less`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := manifest.Schema(manifestOptions(""))
 			if err != nil {
 				return err
 			}
+			if markdown {
+				page, err := reference(b)
+				if err != nil {
+					return err
+				}
+				b = []byte(page)
+			}
 			_, err = cmd.OutOrStdout().Write(append(bytes.TrimRight(b, "\n"), '\n'))
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the manifest's reference page in Markdown instead")
+	return cmd
 }
 
 func fmtCommand() *cobra.Command {

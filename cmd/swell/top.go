@@ -23,7 +23,7 @@ func topCommand(g *globals) *cobra.Command {
 			ctx, stop := context.WithCancel(cmd.Context())
 			defer stop()
 			scr := newScreen(os.Stdout, g.output != "table", stop)
-			if scr.prog == nil {
+			if scr.Plain() {
 				var frame web.Frame
 				once, done := context.WithTimeout(ctx, 5*time.Second)
 				defer done()

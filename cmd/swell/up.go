@@ -83,7 +83,7 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 		}
 	})
 	level := slog.LevelWarn
-	if scr.prog == nil {
+	if scr.Plain() {
 		level = slog.LevelInfo // the table shows what these lines say
 	}
 	if f.verbose {
@@ -201,7 +201,7 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 			load.Progress = func(p bench.Progress) {
 				counts.add(st)
 				scr.Foot(progressLine(k, p))
-				if scr.program() == nil && int(p.Elapsed.Seconds())%5 == 0 {
+				if scr.Plain() && int(p.Elapsed.Seconds())%5 == 0 {
 					fmt.Fprintln(scr, progressLine(k, p))
 				}
 			}
