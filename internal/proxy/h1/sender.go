@@ -19,11 +19,19 @@ type sender struct {
 	pending  []byte        // read before, to be written first
 	start    chan bool     // with Expect: whether the body is wanted
 	patience time.Duration // with Expect: how long to wait for start
+	turn     atomic.Int32  // with Expect: whether the sender began, or was called off before
 	stopping atomic.Bool
 	done     chan struct{}
 	err      error // of the body
 	ok       bool  // all was written
 }
+
+// Turns of a sender.
+const (
+	waits int32 = iota
+	began
+	calledOff
+)
 
 // send starts a sender. Whoever ends the exchange stops it.
 func send(u *upstream, c *conn, q *exchange.Request, pending []byte, chunked bool, left int64) *sender {
@@ -49,6 +57,9 @@ func (s *sender) run(v uint64) {
 			}
 		case <-t.C:
 		}
+	}
+	if !s.turn.CompareAndSwap(waits, began) {
+		return
 	}
 	err := s.pump()
 	if err != nil && !s.stopping.Load() {
@@ -131,6 +142,10 @@ func (s *sender) stop() bool {
 	}
 	s.stopping.Store(true)
 	s.answered()
+	if s.turn.CompareAndSwap(waits, calledOff) { // the body is untouched, for another attempt
+		<-s.done
+		return false
+	}
 	_ = s.u.nc.SetWriteDeadline(past)
 	if s.c != nil {
 		s.c.interrupt()

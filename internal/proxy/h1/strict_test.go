@@ -377,10 +377,12 @@ func TestSmuggling(t *testing.T) {
 			r := newRig(t, origin(t, j.serve))
 			c := dial(t, r.addr)
 			c.send(tt.send)
-			_ = c.Conn.(*net.TCPConn).CloseWrite()
 			passed := 0
-			for {
+			for first := true; ; first = false {
 				res, _, err := c.reply("GET")
+				if first { // not before: to end one's side early is to leave
+					_ = c.Conn.(*net.TCPConn).CloseWrite()
+				}
 				if err != nil {
 					if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 						t.Log(err)
