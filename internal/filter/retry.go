@@ -16,7 +16,7 @@ import (
 
 // RetryOptions are the options of retry.
 type RetryOptions struct {
-	Attempts int           `json:"attempts" doc:"How often a request is tried at most, the first attempt included; 1 is never again."`
+	Attempts int           `json:"attempts" doc:"How often a request is sent at most, the first attempt included; 1 is never again. Attempts that reached nobody are not counted while there are endpoints left."`
 	On       []Condition   `json:"on" doc:"What is tried again: connect, reset, timeout (of an attempt), or a status from 500 to 599."`
 	Budget   unit.Percent  `json:"budget" doc:"Retries allowed, as a share of the requests; a small reserve comes on top."`
 	Backoff  unit.Duration `json:"backoff" doc:"The longest pause before the second attempt; it doubles with each one, and chance shortens it."`
@@ -146,8 +146,14 @@ func (r *retrier) filter(next Round) Round {
 		if err == nil && !r.on.any {
 			return nil // all is well, most of the time
 		}
-		for attempt := 1; ; attempt++ {
-			again, at := r.decide(x, err, body, attempt)
+		var sent, lost int // attempts that may have been received, and those that can't
+		for {
+			if f := failure(err); f != nil && f.Safe {
+				lost++
+			} else {
+				sent++
+			}
+			again, at := r.decide(x, err, body, sent, lost)
 			if !again {
 				return err
 			}
@@ -161,9 +167,9 @@ func (r *retrier) filter(next Round) Round {
 	}
 }
 
-// decide says whether the exchange is to be tried once more after the attempt-th
-// attempt, and where that is counted. It waits as long as is to be waited.
-func (r *retrier) decide(x *exchange.Exchange, err error, body *replay, attempt int) (bool, Counter) {
+// decide says whether the exchange is to be tried once more, and where that is
+// counted. It waits as long as is to be waited.
+func (r *retrier) decide(x *exchange.Exchange, err error, body *replay, sent, lost int) (bool, Counter) {
 	if x.Response.Sent || x.Gone != nil && x.Gone() {
 		return false, nil
 	}
@@ -174,7 +180,7 @@ func (r *retrier) decide(x *exchange.Exchange, err error, body *replay, attempt 
 		}
 		// The upstream may have answered early and still be reading the body: only one
 		// that it has read to its end can be taken back.
-		if body != nil && !body.complete.Load() || !r.repeatable(x, attempt) || !r.affordable(x, attempt) {
+		if body != nil && !body.complete.Load() || !r.repeatable(x, sent) || !r.affordable(x, sent) {
 			return false, nil
 		}
 		if body != nil {
@@ -189,10 +195,10 @@ func (r *retrier) decide(x *exchange.Exchange, err error, body *replay, attempt 
 	}
 	if f.Safe {
 		// Nobody has seen it: another endpoint gets it at once and free of charge.
-		if !r.on.connect || !f.More && attempt >= r.attempts {
+		if !r.on.connect || !f.More && lost >= r.attempts {
 			return false, nil
 		}
-		if body != nil && !body.rewind() || !f.More && !r.pause(x, attempt) {
+		if body != nil && !body.rewind() || !f.More && !r.pause(x, lost) {
 			return false, nil
 		}
 		return true, r.again[f.Cause]
@@ -210,15 +216,15 @@ func (r *retrier) decide(x *exchange.Exchange, err error, body *replay, attempt 
 	default:
 		return false, nil
 	}
-	if !r.repeatable(x, attempt) || body != nil && !body.rewind() || !r.affordable(x, attempt) {
+	if !r.repeatable(x, sent) || body != nil && !body.rewind() || !r.affordable(x, sent) {
 		return false, nil
 	}
 	return true, r.again[f.Cause]
 }
 
 // repeatable reports whether a request that may have been processed may be sent again.
-func (r *retrier) repeatable(x *exchange.Exchange, attempt int) bool {
-	return attempt < r.attempts && Idempotent(x.Request.Method) && x.Request.Upgrade == nil
+func (r *retrier) repeatable(x *exchange.Exchange, sent int) bool {
+	return sent < r.attempts && Idempotent(x.Request.Method) && x.Request.Upgrade == nil
 }
 
 func (r *retrier) affordable(x *exchange.Exchange, attempt int) bool {

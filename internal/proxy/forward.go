@@ -20,10 +20,11 @@ type state struct {
 	meter *telemetry.Meter // of the request; nil if no route took it
 	to    *serviceRound
 
-	ep    *endpoint // of the attempt under way, or whose answer is being sent
-	begun int64     // when that attempt began
-	pick  balance.Request
-	wait  waiter
+	ep     *endpoint // of the attempt under way, or whose answer is being sent
+	begun  int64     // when that attempt began
+	status int       // what it was answered
+	pick   balance.Request
+	wait   waiter
 
 	search search
 	raw    []byte // the target as it came, while it is rewritten
@@ -36,7 +37,8 @@ type state struct {
 func (s *service) forward(x *exchange.Exchange) error {
 	st := x.Plane.(*state)
 	if st.ep != nil { // the last attempt's answer is not wanted
-		st.endAttempt(x, exchange.Now(), x.Response.Status)
+		st.pick.Tried = append(st.pick.Tried, &st.ep.Endpoint)
+		st.endAttempt(x, exchange.Now(), st.status)
 		x.Response.Drop()
 	}
 	st.pick.Now, st.pick.Client = x.Start, x.Peer.Addr()
@@ -84,7 +86,8 @@ func (s *service) forward(x *exchange.Exchange) error {
 	if err != nil {
 		return s.failed(x, st, e, err, now)
 	}
-	ok := x.Response.Status < 500
+	st.status = x.Response.Status
+	ok := st.status < 500
 	e.Observe(now, now-st.begun, ok)
 	if !ok {
 		s.failing(e)

@@ -94,7 +94,11 @@ func (p *Plane) done(x *exchange.Exchange, err error) {
 		}
 	}
 	if st.ep != nil {
-		st.endAttempt(x, now, status)
+		attempt := st.status // a filter may have answered with something else
+		if err != nil {
+			attempt = status
+		}
+		st.endAttempt(x, now, attempt)
 	}
 	if st.meter != nil {
 		st.meter.End(x.Start, now, status, x.Request.Bytes, x.Response.Bytes)
