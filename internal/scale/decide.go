@@ -126,7 +126,7 @@ func (s *State) take(in *Input, c counts) {
 		s.capacity.nrecent, s.capacity.growing, s.capacity.deep = 0, 0, 0
 	}
 	s.newest = l.At
-	s.arrivals.add(l.Rate, w)
+	s.arrivals.add(max(0, l.Rate-l.Excess), w)
 	s.peakRate = max(l.Rate, s.peakRate*math.Pow(0.9, w))
 
 	own := max(l.Inflight-l.Downstream, 0.005*l.Inflight)

@@ -31,6 +31,10 @@ type Load struct {
 	// Downstream is how many of Inflight are in fact at the services that this
 	// one calls: a queue there is not cured by instances here.
 	Downstream float64
+
+	// Excess is how many of Rate come only because callers work off a backlog;
+	// negative: how many more will come once callers keep up.
+	Excess float64
 }
 
 // Usage is the CPU that one instance used.

@@ -156,6 +156,18 @@ func (s *Scaler) Learned(name string) (Learned, bool) {
 	return l, true
 }
 
+// full tells of a service whether it can't get more instances than it has.
+func (s *Scaler) full(app *swell.App) func(string) bool {
+	most := make(map[string]int, len(app.Services))
+	for i := range app.Services {
+		most[app.Services[i].Name] = app.Services[i].Scale.Max
+	}
+	return func(name string) bool {
+		sv := s.services[name]
+		return sv == nil || sv.state.current >= most[name]
+	}
+}
+
 // evaluate decides on every service and publishes if anything changed.
 func (s *Scaler) evaluate(now time.Time) {
 	app, ok := s.opt.Apps.Get()
@@ -179,6 +191,7 @@ func (s *Scaler) evaluate(now time.Time) {
 	s.signals.prune(now, names, ids)
 	loads, cpu := s.signals.loads(now)
 	downstream(&app, loads)
+	chain(&app, loads, s.full(&app))
 
 	out := make([]swell.Decision, 0, len(app.Services))
 	changed := false
