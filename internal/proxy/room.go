@@ -42,6 +42,9 @@ type waiter struct {
 // goneCheck is how often a waiting request looks whether its client has left.
 const goneCheck = 100 * time.Millisecond
 
+// slowAnswers is how long nobody was let in until the endpoints count as slow.
+const slowAnswers = 500 * time.Millisecond
+
 // insert puts w in order of arrival, which is nearly always the end. mu is held.
 func (r *room) insert(w *waiter) {
 	after := r.tail
@@ -123,9 +126,10 @@ func (s *service) admit() {
 func (s *service) hurry() {
 	r := &s.room
 	r.mu.Lock()
-	if r.writing == nil && r.head != nil && exchange.Now()-r.last > int64(goneCheck) {
-		r.raised += admitsInFlight
-		r.last = exchange.Now()
+	if now := exchange.Now(); r.writing == nil && r.head != nil && now-r.last > int64(slowAnswers) {
+		if r.last = now; s.more(&r.head.st.pick) { // else there is nobody to be slow
+			r.raised += admitsInFlight
+		}
 	}
 	r.mu.Unlock()
 	s.admit()
