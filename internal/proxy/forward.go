@@ -79,6 +79,9 @@ func (s *service) forward(x *exchange.Exchange) error {
 	if admitted {
 		x.Wrote = nil
 		e.unanswered.Add(-1)
+		if err == nil {
+			s.room.answered()
+		}
 		s.room.written(&st.wait)
 		s.admit()
 	}

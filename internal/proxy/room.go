@@ -14,8 +14,9 @@ import (
 //
 // When an endpoint is there, the first is let in, to an endpoint that was chosen
 // for it; once its request has been written (or failed), the next. So they arrive
-// in order, and no more than admitsInFlight of them await an endpoint's answer at a
-// time: a fresh instance with a short listen queue isn't flooded. As long as anybody waits, new
+// in order, and at first no more than admitsInFlight of them await an endpoint's
+// answer at a time: a fresh instance with a short listen queue isn't flooded. With
+// each answer there may be one more. As long as anybody waits, new
 // requests queue too.
 type room struct {
 	service *service
@@ -27,6 +28,7 @@ type room struct {
 	writing    *waiter // was let in and has not written its request yet
 	last       int64   // when somebody was let in
 	raised     int64   // how much more than admitsInFlight each endpoint may get
+	let        int     // in since there was nobody waiting
 }
 
 // waiter is a request's place in the room. It is part of the exchange's state.
@@ -41,6 +43,11 @@ type waiter struct {
 
 // goneCheck is how often a waiting request looks whether its client has left.
 const goneCheck = 100 * time.Millisecond
+
+// inOrderMost is how many are let in one after the other, each once the one before
+// was written. If still more came meanwhile, they come faster than that: the rest
+// is let in side by side, or the room would never be empty again.
+const inOrderMost = 4096
 
 // slowAnswers is how long nobody was let in until the endpoints count as slow.
 const slowAnswers = 500 * time.Millisecond
@@ -90,7 +97,7 @@ func (r *room) tell() {
 		n++
 	}
 	if n == 0 {
-		r.raised = 0
+		r.raised, r.let = 0, 0
 	}
 	r.waiting.Store(n)
 }
@@ -104,20 +111,33 @@ func (s *service) admit() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.writing != nil || r.head == nil {
-		return
+	for r.writing == nil && r.head != nil {
+		w := r.head
+		w.st.pick.Now = exchange.Now()
+		e := s.free(w)
+		if e == nil {
+			return
+		}
+		e.unanswered.Add(1)
+		r.last = w.st.pick.Now
+		if r.let++; r.let <= inOrderMost {
+			r.writing = w
+		}
+		r.remove(w)
+		w.ep = e
+		w.notify()
 	}
-	w := r.head
-	w.st.pick.Now = exchange.Now()
-	e := s.free(w)
-	if e == nil {
-		return
+}
+
+// answered opens the room wider: an endpoint that answers can take more, as in
+// TCP's slow start, and what was a bound for a fresh instance must not become one
+// for a warm one.
+func (r *room) answered() {
+	r.mu.Lock()
+	if r.head != nil {
+		r.raised++
 	}
-	e.unanswered.Add(1)
-	r.writing, r.last = w, w.st.pick.Now
-	r.remove(w)
-	w.ep = e
-	w.notify()
+	r.mu.Unlock()
 }
 
 // hurry raises the bound when nobody was let in for a while though there are
