@@ -114,10 +114,17 @@ type Signal struct {
 	Inflight float64 // requests at instances, mean over the window (waiting ones excluded)
 	Waiting  int     // requests held for an instance, at At
 	Latency  Latency
+	Calls    []Calls // Rate by caller; sorted by caller
 
 	// From drivers, for one instance.
 	CPU    float64 // cores used, mean over the window
 	Memory int64   // bytes resident, at At
+}
+
+// Calls are the requests that one caller makes of a service.
+type Calls struct {
+	Caller string
+	Rate   float64 // per second
 }
 
 // Latency describes the durations of the requests that ended in a window, from

@@ -1,68 +1,111 @@
 package scale
 
-import "swell"
+import (
+	"math"
+
+	"swell"
+)
+
+// ratios are how many calls a caller makes of a callee for each of its own
+// requests, learned on every edge while the caller keeps up with what it is asked.
+type ratios map[swell.Edge]*ratio
+
+type ratio struct {
+	calls float64 // per request of the caller
+	calm  int     // windows that it was learned from
+}
+
+// The learning of ratios.
+const (
+	ratioCalm  = 3    // windows until it is believed
+	ratioLeast = 2    // requests per second of the caller that teach anything
+	ratioForce = 0.1  // weight of a new window, once there are ten
+	ratioBlur  = 0.15 // a share of its requests that a caller may be behind or ahead and still keep up
+)
 
 // chain fills in each load's Excess: how many of a service's arrivals there are
-// only because its callers are working off a backlog, or, negative, how many are
-// missing because they are held up by one. Without it, a step of load would reach
-// a service late, when its callers have scaled, and then as more than it is.
+// only because its callers work off a backlog, or, negative, how many are missing
+// because they are held up by one. So a step of load reaches all services behind
+// the one where it enters in the same decision, and what a caller works off when
+// it has scaled is not taken for more load.
 //
-// A caller to which sustained requests come each second, and which ends done of
-// them, makes sustained/done times the calls once it keeps up. A caller that
-// can't get more instances never will, so its lack counts for nothing.
-func chain(app *swell.App, loads map[string]Load, full func(service string) bool) {
-	callers := map[string][]string{}
-	routed := map[string]bool{}
+// A caller that is out of step, or whose own arrivals are, is reckoned to make as
+// many calls as its sustained arrivals mean by the learned ratio. One that can't
+// get more instances never catches up, so what it can't do counts for nothing.
+func (rs *ratios) chain(app *swell.App, loads map[string]Load, full func(service string) bool) {
+	if *rs == nil {
+		*rs = ratios{}
+	}
+	uses := map[swell.Edge]bool{}
+	callees := map[string][]string{}
+	waits := map[string]int{} // callers that are not done
 	for i := range app.Services {
-		for _, callee := range app.Services[i].Uses {
-			callers[callee] = append(callers[callee], app.Services[i].Name)
+		s := &app.Services[i]
+		callees[s.Name] = s.Uses
+		for _, callee := range s.Uses {
+			uses[swell.Edge{Caller: s.Name, Callee: callee}] = true
+			waits[callee]++
 		}
 	}
-	for _, r := range app.Gateway.Routes {
-		for _, to := range r.To {
-			routed[to.Service] = true
+	for e := range *rs {
+		if !uses[e] {
+			delete(*rs, e)
 		}
 	}
-	seen := map[string]bool{}
-	var visit func(name string)
-	visit = func(name string) { // callers first; uses have no circles
-		if seen[name] {
-			return
+	var next []string
+	for i := range app.Services {
+		if name := app.Services[i].Name; waits[name] == 0 {
+			next = append(next, name)
 		}
-		seen[name] = true
-		var asked, done float64
-		for _, c := range callers[name] {
-			visit(c)
-			l := loads[c]
-			sustained := max(0, l.Rate-l.Excess)
-			if full(c) {
-				sustained = min(sustained, l.Done)
+	}
+	for len(next) > 0 { // callers before callees
+		caller := next[0]
+		next = next[1:]
+		l, ok := loads[caller]
+		for _, callee := range callees[caller] {
+			if ok {
+				rs.edge(swell.Edge{Caller: caller, Callee: callee}, &l, loads, full(caller))
 			}
-			asked += sustained
-			done += l.Done
+			if waits[callee]--; waits[callee] == 0 {
+				next = append(next, callee)
+			}
 		}
-		l, ok := loads[name]
-		if !ok || done < chainDone {
-			return
-		}
-		ratio := min(max(asked/done, 1/chainMost), chainMost)
-		if ratio > 1-chainBlur && ratio < 1+chainBlur {
-			return
-		}
-		ours := l.Rate
-		if routed[name] { // what its callers can't have caused came by the gateway
-			ours = min(ours, done)
-		}
-		l.Excess = ours * (1 - ratio)
-		loads[name] = l
-	}
-	for i := range app.Services {
-		visit(app.Services[i].Name)
 	}
 }
 
-const (
-	chainDone = 5   // requests per second that callers must end to be believed
-	chainMost = 4   // times as much, or as little, as is seen
-	chainBlur = 0.1 // deviations that are chance
-)
+// edge learns from, or corrects by, one caller's calls of one callee.
+func (rs *ratios) edge(e swell.Edge, caller *Load, loads map[string]Load, full bool) {
+	callee, ok := loads[e.Callee]
+	if !ok {
+		return
+	}
+	made := 0.0
+	for _, c := range callee.Calls {
+		if c.Caller == e.Caller {
+			made += c.Rate
+		}
+	}
+	asked := max(0, caller.Rate-caller.Excess)
+	r := (*rs)[e]
+	keepsUp := math.Abs(caller.Done-asked) <= ratioBlur*max(asked, caller.Done) && caller.Waiting == 0
+	if keepsUp && math.Abs(caller.Excess) <= ratioBlur*caller.Rate {
+		if asked < ratioLeast {
+			return
+		}
+		if r == nil {
+			r = &ratio{}
+			(*rs)[e] = r
+		}
+		r.calm++
+		r.calls += max(ratioForce, 1/float64(r.calm)) * (made/asked - r.calls)
+		return
+	}
+	if r == nil || r.calm < ratioCalm {
+		return
+	}
+	if full {
+		asked = min(asked, caller.Done)
+	}
+	callee.Excess += made - r.calls*asked
+	loads[e.Callee] = callee
+}

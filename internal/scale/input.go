@@ -27,6 +27,7 @@ type Load struct {
 	Inflight float64       // requests at instances, mean
 	Waiting  int           // requests held because there is no instance
 	Latency  swell.Latency
+	Calls    []swell.Calls // Rate by caller
 
 	// Downstream is how many of Inflight are in fact at the services that this
 	// one calls: a queue there is not cured by instances here.

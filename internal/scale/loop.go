@@ -31,6 +31,7 @@ type Scaler struct {
 
 	mu       sync.Mutex
 	signals  signals
+	ratios   ratios
 	services map[string]*service
 }
 
@@ -191,7 +192,7 @@ func (s *Scaler) evaluate(now time.Time) {
 	s.signals.prune(now, names, ids)
 	loads, cpu := s.signals.loads(now)
 	downstream(&app, loads)
-	chain(&app, loads, s.full(&app))
+	s.ratios.chain(&app, loads, s.full(&app))
 
 	out := make([]swell.Decision, 0, len(app.Services))
 	changed := false

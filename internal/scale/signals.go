@@ -73,7 +73,7 @@ func (s *signals) loads(now time.Time) (map[string]Load, map[string][]Usage) {
 
 func asLoad(x swell.Signal) Load {
 	return Load{At: x.At, Window: x.Window, Rate: x.Rate, Done: x.Done, Errors: x.Errors,
-		Inflight: x.Inflight, Waiting: x.Waiting, Latency: x.Latency}
+		Inflight: x.Inflight, Waiting: x.Waiting, Latency: x.Latency, Calls: x.Calls}
 }
 
 // merge adds two data planes' loads up. Quantiles can't be merged from
@@ -93,6 +93,7 @@ func merge(a, b Load) Load {
 		Latency: swell.Latency{Count: n, Mean: mix(a.Latency.Mean, b.Latency.Mean), P50: mix(a.Latency.P50, b.Latency.P50),
 			P95: mix(a.Latency.P95, b.Latency.P95), P99: mix(a.Latency.P99, b.Latency.P99)},
 	}
+	out.Calls = append(append(out.Calls, a.Calls...), b.Calls...) // one more entry for a caller does no harm
 	if b.At.After(out.At) {
 		out.At = b.At
 	}

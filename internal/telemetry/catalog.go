@@ -50,6 +50,10 @@ var _ = []*metric{
 	define("swell_endpoint_ejections_total", "counter", "Times that an endpoint was taken out of the balancing by its behaviour.", "service", "reason"),
 	define("swell_endpoint_readmissions_total", "counter", "Times that an endpoint that was taken out was let in again.", "service"),
 	define("swell_scaling_decisions_total", "counter", "Changes of the desired replica count, by the policy that made them and their direction.", "service", "by", "direction"),
+	define("swell_gateway_not_ready_total", "counter", "Requests that came before the data plane had a configuration, and were answered 503."),
+	define("swell_gateway_unmatched_total", "counter", "Requests that no route takes, answered 404 or 405."),
+	define("swell_hold_refused_total", "counter", "Requests that were answered 503 at once because the waiting room was full."),
+	define("swell_snapshots_refused_total", "counter", "Configurations that the data plane could not use; the last good one stayed."),
 	define("swell_access_log_dropped_total", "counter", "Lines of the access log that were dropped as their writer could not keep up."),
 }
 

@@ -152,9 +152,13 @@ func (h *Hub) signal(name string, s *service, meters []*Meter, at time.Time, fro
 	sum := &h.scratch
 	sum.reset()
 	inflight := 0.0
+	w := float64(to-from) / 1e9
+	var calls []swell.Calls
 	for _, m := range meters {
 		if m.key.Instance == "" {
+			before := sum.started
 			sum.add(m, from, to)
+			calls = addCalls(calls, m.key.Caller, float64(sum.started-before)/w)
 			continue
 		}
 		for i := range m.past.steps {
@@ -163,15 +167,24 @@ func (h *Hub) signal(name string, s *service, meters []*Meter, at time.Time, fro
 			}
 		}
 	}
-	w := float64(to-from) / 1e9
 	x := swell.Signal{
 		Service: name, Source: "proxy", At: at, Window: time.Duration(to - from),
 		Rate: float64(sum.started) / w, Done: float64(sum.ended) / w, Errors: float64(sum.errors) / w,
-		Inflight: max(inflight/(float64(to-from)/(1<<unitNanos)), 0),
+		Inflight: max(inflight/(float64(to-from)/(1<<unitNanos)), 0), Calls: calls,
 	}
 	if s.wait != nil {
 		x.Waiting = s.wait.Waiting()
 	}
 	x.Latency = sum.latency()
 	return x
+}
+
+// addCalls adds to a caller's rate, in a list that stays sorted.
+func addCalls(calls []swell.Calls, caller string, rate float64) []swell.Calls {
+	i, found := slices.BinarySearchFunc(calls, caller, func(c swell.Calls, name string) int { return strings.Compare(c.Caller, name) })
+	if !found {
+		calls = slices.Insert(calls, i, swell.Calls{Caller: caller})
+	}
+	calls[i].Rate += rate
+	return calls
 }
