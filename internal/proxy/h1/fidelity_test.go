@@ -663,7 +663,7 @@ func TestBoundedMemory(t *testing.T) {
 		if req.Method == "PUT" {
 			n, _ := io.Copy(io.Discard, req.Body)
 			got <- n
-			c.send("HTTP/1.1 204 No Content\r\n\r\n")
+			c.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 			return
 		}
 		c.send("HTTP/1.1 200 OK\r\n\r\n")

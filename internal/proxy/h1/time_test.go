@@ -57,6 +57,7 @@ type world struct {
 	back   *memory
 	server *Server
 	pool   *Pool
+	mu     sync.Mutex
 	errs   []error // of RoundTrip
 	dones  []error
 	drain  func()
@@ -77,11 +78,13 @@ func virtual(t *testing.T, serve func(c *client), f func(w *world)) {
 					x.Deadline = time.Now().Add(2 * time.Second)
 				}
 				if err := w.pool.RoundTrip(x, "up"); err != nil {
+					w.mu.Lock()
 					w.errs = append(w.errs, err)
+					w.mu.Unlock()
 					x.Reply(Status(err), "")
 				}
 			},
-			Done: func(_ *exchange.Exchange, err error) { w.dones = append(w.dones, err) },
+			Done: func(_ *exchange.Exchange, err error) { w.mu.Lock(); w.dones = append(w.dones, err); w.mu.Unlock() },
 		}
 		var all sync.WaitGroup
 		all.Go(func() {
@@ -104,9 +107,9 @@ func virtual(t *testing.T, serve func(c *client), f func(w *world)) {
 			w.pool.Close()
 			_ = w.back.Close()
 		})
+		defer all.Wait()
+		defer w.drain()
 		f(w)
-		w.drain()
-		all.Wait()
 	})
 }
 
