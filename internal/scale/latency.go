@@ -22,6 +22,9 @@ func latency(v *view) (want, bool) {
 		busy = min(max(1-idle/goal.Seconds(), busyLeast), busyMost)
 	}
 	carry(v, &w, busy)
+	// While a goal that can be met is missed, no instance is given back.
+	tail := max(v.mean.tail, v.in.Load.Latency.P95.Seconds())
+	w.hold = tail > goal.Seconds() && v.cap.base*v.cap.tail < goal.Seconds()
 	// The model may be wrong: what users feel isn't. While the goal is missed and
 	// it is a queue here that misses it, a fifth more at a time.
 	if v.mean.tail > goal.Seconds() && v.cap.queued() && v.cap.waiting-v.cap.base > 0.2*goal.Seconds() &&
