@@ -11,6 +11,7 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/term"
 
 	"swell/internal/web"
@@ -96,36 +97,9 @@ func liveText(f web.Frame, foot string, width int, colour ink) string {
 	}
 	lines := strings.Split(b.String(), "\n")
 	for i, l := range lines {
-		lines[i] = clip(l, width)
+		lines[i] = ansi.Truncate(l, width, "…")
 	}
 	return strings.Join(lines, "\n")
-}
-
-// clip cuts a coloured line to a number of columns.
-func clip(s string, width int) string {
-	if visible(s) <= width {
-		return s
-	}
-	var b strings.Builder
-	n := 0
-	for i := 0; i < len(s); {
-		if strings.HasPrefix(s[i:], "\x1b[") {
-			j := strings.IndexByte(s[i:], 'm')
-			if j < 0 {
-				break
-			}
-			b.WriteString(s[i : i+j+1])
-			i += j + 1
-			continue
-		}
-		r := []rune(s[i:min(len(s), i+4)])[0]
-		if n < width-1 {
-			b.WriteRune(r)
-		}
-		n++
-		i += len(string(r))
-	}
-	return b.String() + "…"
 }
 
 // screen is where a long-running command shows what happens: a live table on a

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"swell/internal/bench"
@@ -31,14 +33,13 @@ type loadFlags struct {
 	report                   string
 }
 
-func (f *loadFlags) add(c *cobra.Command, shapeFlag, shapeDefault string) {
-	fs := c.Flags()
-	fs.StringVar(&f.shape, shapeFlag, shapeDefault, "shape of the load: "+strings.Join(bench.ShapeNames, ", "))
+// add adds the flags, all but the one of the shape.
+func (f *loadFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.rate, "rate", "10/s", "the rate, or the lowest rate of a shape that changes")
 	fs.StringVar(&f.peak, "peak", "", "the highest rate of ramp, sine, step, wave; what a trace is scaled to")
 	fs.DurationVar(&f.duration, "duration", 10*time.Second, "how long; a trace is fitted to it (0: its own time)")
-	fs.DurationVar(&f.period, "period", 0, "of sine (default: the duration)")
-	fs.IntVar(&f.steps, "steps", 1, "of step")
+	fs.DurationVar(&f.period, "period", 0, "how long one wave of the shape sine takes (default: the whole duration)")
+	fs.IntVar(&f.steps, "steps", 1, "in how many jumps the shape step goes from --rate to --peak")
 	fs.StringVar(&f.trace, "trace", "", "CSV file with ts,count or ts,value, for the shape trace")
 	fs.DurationVar(&f.warmup, "warmup", 0, "time before, at the first rate, that is not counted")
 	fs.StringVarP(&f.method, "method", "X", "GET", "the requests' method")
@@ -170,7 +171,8 @@ Exit code 3 if a threshold was missed.`,
 			return verdict(r)
 		},
 	}
-	f.add(cmd, "shape", "constant")
+	cmd.Flags().StringVar(&f.shape, "shape", "constant", "shape of the load: "+strings.Join(bench.ShapeNames, ", "))
+	f.add(cmd.Flags())
 	return cmd
 }
 
@@ -222,7 +224,7 @@ func progress(w *os.File) func(bench.Progress) {
 			width = 80
 		}
 		for _, l := range lines {
-			b.WriteString("\r\x1b[K" + clip(l, width) + "\n")
+			b.WriteString("\r\x1b[K" + ansi.Truncate(l, width, "…") + "\n")
 		}
 		for i := len(lines); i < high; i++ {
 			b.WriteString("\r\x1b[K\n")

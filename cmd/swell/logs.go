@@ -43,14 +43,18 @@ func logsCommand(g *globals) *cobra.Command {
 	return cmd
 }
 
-// writeLines writes lines for people, or one JSON value a line.
+// writeLines writes lines for people, one JSON value a line, or entries of
+// one YAML list.
 func (g *globals) writeLines(w io.Writer, lines []web.Line) error {
 	k := talk(w)
 	for _, l := range lines {
 		var err error
-		if g.output == "json" {
+		switch g.output {
+		case "json":
 			err = json.NewEncoder(w).Encode(l)
-		} else {
+		case "yaml":
+			err = writeYAML(w, []web.Line{l})
+		default:
 			name := k.cyan(l.Instance)
 			text := l.Text
 			if l.Stream == "swell" {

@@ -127,24 +127,25 @@ Write a swell.yaml, then: swell up`,
 		explainCommand(g), routesCommand(g), loadCommand(g), doctorCommand(g),
 		validateCommand(), schemaCommand(), fmtCommand(),
 	)
-	for _, c := range cmd.Commands() {
-		if args := c.Args; args != nil {
-			c.Args = func(cmd *cobra.Command, got []string) error {
-				if err := args(cmd, got); err != nil {
-					return withCode(exitUsage, fmt.Errorf("%w; see %s --help", err, cmd.CommandPath()))
-				}
-				return nil
-			}
-		}
-	}
+	cmd.InitDefaultCompletionCmd()
+	g.completes(cmd)
+	usageErrors(cmd)
 	return cmd
 }
 
 // client is the client of the running swell.
 func (g *globals) client() *web.Client { return web.NewClient(g.admin, g.token) }
 
-// shows adds -o to a command that shows something.
+// shows adds -o to a command that shows something, and refuses another form
+// before anything is asked.
 func (g *globals) shows(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVarP(&g.output, "output", "o", "table", "table, json or yaml")
+	c.PreRunE = func(*cobra.Command, []string) error {
+		switch g.output {
+		case "table", "json", "yaml":
+			return nil
+		}
+		return withCode(exitUsage, fmt.Errorf("-o %s: there are table, json and yaml", g.output))
+	}
 	return c
 }

@@ -7,8 +7,8 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/charmbracelet/x/ansi"
 	"github.com/goccy/go-yaml"
 	"golang.org/x/term"
 )
@@ -25,18 +25,23 @@ func (g *globals) show(w io.Writer, v any, table func(*grid)) error {
 		e.SetIndent("", "  ")
 		return e.Encode(v)
 	case "yaml":
-		b, err := json.Marshal(v) // the JSON names are the names
-		if err != nil {
-			return err
-		}
-		y, err := yaml.JSONToYAML(b)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(y)
+		return writeYAML(w, v)
+	}
+	panic("unknown form " + g.output) // PreRunE refuses it
+}
+
+// writeYAML writes v with the names that it has in JSON.
+func writeYAML(w io.Writer, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
 		return err
 	}
-	return withCode(exitUsage, fmt.Errorf("-o %s: there are table, json and yaml", g.output))
+	y, err := yaml.JSONToYAML(b)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(y)
+	return err
 }
 
 // ink colours text on a terminal and leaves it alone elsewhere.
@@ -104,9 +109,9 @@ func (g *grid) flush(w io.Writer) error {
 			if i == len(width) {
 				width = append(width, 0)
 			}
-			width[i] = max(width[i], visible(c))
+			width[i] = max(width[i], ansi.StringWidth(c))
 			if r == 1 && c != "" {
-				b := bare(c)
+				b := ansi.Strip(c)
 				right[i] = len(b) > 0 && (b[0] >= '0' && b[0] <= '9' || b == "–")
 			}
 		}
@@ -114,7 +119,7 @@ func (g *grid) flush(w io.Writer) error {
 	var b strings.Builder
 	for _, row := range g.rows {
 		for i, c := range row {
-			pad := strings.Repeat(" ", width[i]-visible(c))
+			pad := strings.Repeat(" ", width[i]-ansi.StringWidth(c))
 			switch {
 			case right[i]:
 				b.WriteString(pad + c)
@@ -135,23 +140,6 @@ func (g *grid) flush(w io.Writer) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
-
-// bare is s without colour.
-func bare(s string) string {
-	for {
-		i := strings.Index(s, "\x1b[")
-		if i < 0 {
-			return s
-		}
-		j := strings.IndexByte(s[i:], 'm')
-		if j < 0 {
-			return s
-		}
-		s = s[:i] + s[i+j+1:]
-	}
-}
-
-func visible(s string) int { return utf8.RuneCountInString(bare(s)) }
 
 // rate writes a number per second.
 func rate(r float64) string {

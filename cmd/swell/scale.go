@@ -41,5 +41,6 @@ autoscaler wants; it may still have more. N = 0 takes the floor back.`,
 		},
 	}
 	cmd.Flags().DurationVar(&life, "for", 10*time.Minute, "how long the floor holds")
+	cmd.Flags().Lookup("for").DefValue = "10m"
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"swell"
 	"swell/internal/bench"
@@ -64,11 +65,26 @@ summary, and fails if a request failed.`,
 	fs.StringVar(&f.state, "state", "", "folder for run files and logs (default .swell beside the manifest)")
 	fs.StringVar(&f.logFormat, "log-format", "text", "of what Swell itself says: text or json")
 	fs.StringVar(&f.accessLog, "access-log", "", "where access-log filters write: a file, or - for standard output (default access.log in the state folder)")
-	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say more")
+	fs.BoolVar(&f.verbose, "verbose", false, "say more")
 	fs.BoolVar(&f.plain, "plain", false, "plain lines, no live table")
 	fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles on the admin address")
-	fs.StringVar(&f.loadPath, "load-path", "/", "the path on the gateway that --load asks for")
-	f.load.add(cmd, "load", "")
+	only := pflag.NewFlagSet("load", pflag.ContinueOnError)
+	only.StringVar(&f.loadPath, "load-path", "/", "the path on the gateway to ask for")
+	f.load.add(only)
+	only.VisitAll(func(l *pflag.Flag) { l.Usage = "with --load: " + l.Usage })
+	fs.AddFlagSet(only)
+	fs.StringVar(&f.load.shape, "load", "", "also make a load of this shape on the gateway, then end: "+strings.Join(bench.ShapeNames, ", "))
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if f.load.shape != "" {
+			return nil
+		}
+		only.VisitAll(func(l *pflag.Flag) {
+			if err == nil && l.Changed {
+				err = withCode(exitUsage, fmt.Errorf("--%s counts only with --load SHAPE; see %s --help", l.Name, cmd.CommandPath()))
+			}
+		})
+		return err
+	}
 	return cmd
 }
 
