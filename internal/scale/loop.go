@@ -215,7 +215,9 @@ func (s *Scaler) evaluate(now time.Time) {
 			Load: loads[svc.Name], CPU: cpu[svc.Name], Floor: sv.floor}, &sv.state)
 		if sv.record.add(d) {
 			changed = true
-			s.opt.Log.Info("scale", "service", d.Service, "from", before, "to", d.Replicas, "by", d.By, "reason", d.Reason)
+			if d.Replicas != before { // another reason for the same count is no news
+				s.opt.Log.Info("scale", "service", d.Service, "from", before, "to", d.Replicas, "by", d.By, "reason", d.Reason)
+			}
 		}
 		out = append(out, sv.record.public)
 	}
