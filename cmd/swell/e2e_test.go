@@ -43,7 +43,6 @@ type program struct {
 	file    string
 	dir     string
 	out     *safeBuffer
-	env     []string
 	args    []string
 	ended   chan error
 }

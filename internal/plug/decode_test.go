@@ -161,7 +161,7 @@ type token string
 
 func (t *token) UnmarshalText(b []byte) error { return fmt.Errorf("%q is no token", b) }
 
-type wrapped struct{ v string }
+type wrapped struct{ _ string }
 
 func (w *wrapped) UnmarshalJSON(b []byte) error { return errors.New("no: " + string(b)) }
 

@@ -52,8 +52,6 @@ type histogram struct {
 	count uint64
 }
 
-func (h *histogram) reset() { *h = histogram{} }
-
 // add counts n more in bucket i.
 func (h *histogram) add(i int, n uint64) {
 	h.n[i] += n

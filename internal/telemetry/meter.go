@@ -44,10 +44,6 @@ type shard struct {
 	_      [64]byte
 }
 
-func newMeter(k Key, epoch int64, shards int) *Meter {
-	return &Meter{key: k, epoch: epoch, mask: uintptr(shards - 1)}
-}
-
 // shard returns the calling goroutine's shard. Stacks are at different places:
 // the address of a local tells goroutines apart for a nanosecond's work.
 func (m *Meter) shard() *shard {

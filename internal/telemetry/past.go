@@ -40,10 +40,8 @@ type cell struct {
 	n      uint32
 }
 
-// isError reports whether an answer counts as a failure of the service: 5xx and
-// broken exchanges. Of a client that left (499) the service is not guilty.
-func isError(status int) bool { return status == 0 || status >= 500 }
-
+// errors counts the answers that are a failure of the service: 5xx and broken
+// exchanges (0). Of a client that left (499) the service is not guilty.
 func (s *shard) errors() (n uint64) {
 	for _, class := range [...]int{0, 5} {
 		if page := s.codes[class].Load(); page != nil {
