@@ -80,7 +80,7 @@ func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		name = "index.html"
 	}
 	f, ok := p.files[name]
-	if !ok {
+	if !ok || (r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		refuse(w, missing("there is no page %s; the dashboard is at /", r.URL.Path))
 		return
 	}

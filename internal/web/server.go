@@ -230,7 +230,7 @@ func (s *Server) routes() *http.ServeMux {
 		m.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		m.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	m.Handle("GET /", s.page)
+	m.Handle("/", s.page)
 	return m
 }
 

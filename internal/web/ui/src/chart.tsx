@@ -67,7 +67,7 @@ export function Chart(p: ChartProps) {
 
   const i = at.value ?? p.times.length - 1;
   return (
-    <figure class="chart" role="group" aria-label={sentence(p)}>
+    <figure class="chart" aria-label={sentence(p)}>
       <figcaption>
         <span class="title">{p.title}</span>
         <span class="at muted">{at.value !== null && p.times[i] ? clock(p.times[i] * 1000) : p.unit}</span>
@@ -119,7 +119,7 @@ function options(latest: { current: ChartProps }, el: HTMLElement, over: (i: num
   return {
     width: el.clientWidth,
     height: el.clientHeight,
-    padding: [10, 8, 0, 0],
+    padding: [10, 20, 0, 0],
     legend: { show: false },
     cursor: { sync: { key: sync.key, setSeries: false }, drag: { x: false, y: false }, points: { size: 6 }, y: false },
     scales: {
@@ -141,7 +141,7 @@ function options(latest: { current: ChartProps }, el: HTMLElement, over: (i: num
     },
     axes: [
       { ...axis, size: 22, space: 70, values: (_, ts) => ts.map((t) => clock(t * 1000).slice(0, t % 60 === 0 ? 5 : 8)) },
-      { ...axis, size: 52, space: 32, values: (_, vs) => vs.map((v) => latest.current.format(v)) },
+      { ...axis, size: 52, space: 32, values: (_, vs) => vs.map((v) => (v === 0 ? "0" : latest.current.format(v))) },
     ],
     series: [{}, ...series],
     hooks: { setCursor: [(u) => over(u.cursor.idx ?? null)] },

@@ -3,7 +3,7 @@ import { useSignal } from "@preact/signals";
 import { useState } from "preact/hooks";
 import { clock, fine } from "./format";
 import { Empty, ServiceLink } from "./parts";
-import { href, place } from "./route";
+import { href, place, serviceHref } from "./route";
 import { decisions, frame, services } from "./store";
 import type { Decision } from "./types";
 
@@ -105,7 +105,7 @@ function Entry({ d, named, open }: { d: Decision; named?: boolean; open: boolean
         )}
         {named && (
           <p class="more">
-            <ServiceLink name={d.service} />
+            <a href={serviceHref(d.service)}>Open {d.service}</a>
           </p>
         )}
       </details>

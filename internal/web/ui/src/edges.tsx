@@ -44,7 +44,7 @@ export function EdgeTable({ edges }: { edges: Edge[] }) {
       <tbody>
         {edges.map((e) => (
           <tr key={e.caller + ">" + e.callee}>
-            <th scope="row">
+            <th scope="row" class="ends">
               {end(e.caller)} <span class="faint">→</span> {end(e.callee)} {!e.declared && <span class="tag warn">undeclared</span>}
             </th>
             <td class="num">{rate(e.rate)}</td>

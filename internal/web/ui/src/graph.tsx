@@ -9,7 +9,9 @@ import type { Edge, Service } from "./types";
 
 const WIDTH = 158;
 const HEIGHT = 54;
+const GATEWAY = 104;
 const LABEL = { width: 58, height: 20 };
+const TIP = 8;
 
 type XY = { x: number; y: number };
 interface Plan {
@@ -57,13 +59,12 @@ function place(names: string[], edges: string[]): Plan {
   g.setGraph({ rankdir: "LR", nodesep: 22, ranksep: 44, edgesep: 14, marginx: 6, marginy: 6 });
   g.setDefaultEdgeLabel(() => ({}));
   const ends = edges.map((e) => e.split("\n") as [string, string]);
-  for (const n of new Set([...names, ...ends.flat()])) {
-    g.setNode(n, { width: n === "gateway" ? 104 : WIDTH, height: HEIGHT });
-  }
+  const joined = new Set(ends.flat());
+  for (const n of joined) g.setNode(n, { width: n === "gateway" ? GATEWAY : WIDTH, height: HEIGHT });
   for (const [a, b] of ends) g.setEdge(a, b, { ...LABEL, labelpos: "c" });
   layout(g);
   const size = g.graph() as { width?: number; height?: number };
-  const plan: Plan = { width: Math.ceil(size.width ?? 0), height: Math.ceil(size.height ?? 0), nodes: new Map(), edges: new Map() };
+  const plan: Plan = { width: Math.max(0, size.width ?? 0), height: Math.max(0, size.height ?? 0), nodes: new Map(), edges: new Map() };
   for (const n of g.nodes()) {
     const at = g.node(n) as XY;
     plan.nodes.set(n, { x: at.x, y: at.y });
@@ -72,18 +73,42 @@ function place(names: string[], edges: string[]): Plan {
     const way = g.edge(e) as { points: XY[] } & XY;
     plan.edges.set(`${e.v}\n${e.w}`, { points: way.points, label: { x: way.x, y: way.y } });
   }
+  for (const [a, b] of ends) {
+    const way = plan.edges.get(`${a}\n${b}`);
+    const from = plan.nodes.get(a)!;
+    const to = plan.nodes.get(b)!;
+    if (!way || a === b) continue;
+    // From the right side of the caller to the left side of the callee, by way of
+    // what dagre found free; a call against the stream keeps dagre's own way.
+    const right = { x: from.x + (a === "gateway" ? GATEWAY : WIDTH) / 2, y: from.y };
+    const left = { x: to.x - WIDTH / 2 - 1, y: to.y };
+    if (left.x > right.x) way.points = [right, ...way.points.slice(1, -1), left];
+  }
+  // Who calls nobody and is called by nobody stands below, in rows.
+  const alone = names.filter((n) => !joined.has(n));
+  const columns = Math.max(1, Math.floor((Math.max(plan.width, 3 * WIDTH) - 12) / (WIDTH + 16)));
+  alone.forEach((n, i) => {
+    const x = 6 + WIDTH / 2 + (i % columns) * (WIDTH + 16);
+    const y = plan.height + 12 + HEIGHT / 2 + Math.floor(i / columns) * (HEIGHT + 12);
+    plan.nodes.set(n, { x, y });
+  });
+  for (const at of plan.nodes.values()) {
+    plan.width = Math.max(plan.width, at.x + WIDTH / 2 + 6);
+    plan.height = Math.max(plan.height, at.y + HEIGHT / 2 + 6);
+  }
+  plan.width = Math.ceil(plan.width);
+  plan.height = Math.ceil(plan.height);
   return plan;
 }
 
-// smooth is a curve through the middles of a line's pieces.
-function smooth(p: XY[]): string {
-  if (p.length < 3) return "M" + p.map((q) => `${q.x},${q.y}`).join("L");
+// curve goes through all points, level at each of them.
+function curve(p: XY[]): string {
   let d = `M${p[0]!.x},${p[0]!.y}`;
-  for (let i = 1; i < p.length - 1; i++) {
-    const a = p[i]!;
-    const b = p[i + 1]!;
-    const end = i === p.length - 2 ? b : { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
-    d += `Q${a.x},${a.y} ${end.x},${end.y}`;
+  for (let i = 1; i < p.length; i++) {
+    const a = p[i - 1]!;
+    const b = p[i]!;
+    const middle = (a.x + b.x) / 2;
+    d += `C${middle},${a.y} ${middle},${b.y} ${b.x},${b.y}`;
   }
   return d;
 }
@@ -97,11 +122,13 @@ function tone(e: Edge): string {
 
 function Line({ e, points, top }: { e: Edge; points: XY[]; top: number }) {
   const width = e.rate > 0 ? 1.25 + 3.25 * Math.sqrt(e.rate / top) : 1.25;
-  const d = smooth(points);
+  const d = curve(points);
+  const end = points.at(-1)!;
   return (
     <g class={`edge ${tone(e)} ${e.declared ? "" : "undeclared"}`}>
       <path class="way" d={d} stroke-width={width} />
       {e.rate > 0 && <path class="flow" d={d} stroke-width={Math.max(1, width * 0.5)} />}
+      <path class="tip" d={`M${end.x},${end.y}l${-TIP},${-TIP * 0.6}v${TIP * 1.2}z`} />
     </g>
   );
 }
@@ -121,21 +148,21 @@ function Node({ name, at, s, edges }: { name: string; at: XY; s: Service | undef
   if (!s) {
     const total = edges.filter((e) => e.caller === name).reduce((n, e) => n + e.rate, 0);
     return (
-      <g class="node gateway" transform={`translate(${at.x - 52},${at.y - HEIGHT / 2})`}>
-        <rect width={104} height={HEIGHT} rx={HEIGHT / 2} />
-        <text x={52} y={23} class="name">{name}</text>
-        <text x={52} y={40} class="sub">{rate(total)}/s</text>
+      <g class="node gateway" transform={`translate(${at.x - GATEWAY / 2},${at.y - HEIGHT / 2})`}>
+        <rect width={GATEWAY} height={HEIGHT} rx={HEIGHT / 2} />
+        <text x={GATEWAY / 2} y={23} class="name">{name}</text>
+        <text x={GATEWAY / 2} y={40} class="sub">{rate(total)}/s</text>
       </g>
     );
   }
   const sub = s.status === "external" ? "external" : `${s.ready}/${s.desired} ready`;
   return (
-    <a class={`node ${s.status}`} href={serviceHref(name)} aria-label={`${name}, ${sub}, ${rate(s.rate)} per second`}>
+    <a class={`node ${s.status}`} href={serviceHref(name)}>
       <g transform={`translate(${at.x - WIDTH / 2},${at.y - HEIGHT / 2})`}>
         <rect width={WIDTH} height={HEIGHT} rx={9} />
         <circle class="state" cx={16} cy={20} r={4} />
-        <text x={28} y={24} class="name">{name.length > 15 ? name.slice(0, 14) + "…" : name}</text>
-        <text x={28} y={42} class="sub">{sub}</text>
+        <text x={28} y={24} class="name">{name.length > 15 ? name.slice(0, 14) + "…" : name}</text>{" "}
+        <text x={28} y={42} class="sub">{sub}</text>{" "}
         <text x={WIDTH - 12} y={42} class="sub end">{latency(s.p95)}</text>
       </g>
     </a>

@@ -64,13 +64,14 @@ function Summary() {
   const own = all.filter((s) => s.status !== "external");
   const ready = sum(own, (s) => s.ready);
   const desired = sum(own, (s) => s.desired);
+  const failing = own.filter((s) => s.status === "failing").length;
   const waiting = sum(all, (s) => s.waiting);
   return (
     <dl class="facts" aria-label="Now">
       <Fact name="Requests" value={rate(total)} unit="/s" note="through the gateway" />
       <Fact name="Errors" value={share(errors, total)} tone={errors > 0 ? errorClass(errors, total) : ""} note={errors > 0 ? `${rate(errors)}/s` : "none"} />
       <Fact name="Latency p95" value={latency(p95)} note="slowest way in" />
-      <Fact name="Instances" value={`${ready}`} unit={`/ ${desired}`} note={ready < desired ? "more on their way" : "as many as wanted"} />
+      <Fact name="Instances" value={`${ready}`} unit={`/ ${desired}`} tone={failing ? "bad" : ""} note={failing ? `${count(failing, "service")} failing` : ready < desired ? "more on their way" : "as many as wanted"} />
       <Fact name="Waiting" value={`${waiting}`} tone={waiting > 0 ? "warn" : ""} note="for an instance" />
       <Fact name="Up" value={app.value && frame.value ? age(app.value.started, frame.value.at) : "–"} note={app.value?.listen ? `gateway ${app.value.listen}` : "no gateway"} />
     </dl>
