@@ -262,10 +262,6 @@ func (c *conn) exchange() bool {
 	if again && !c.whole.Load() {
 		again = c.skip()
 	}
-	if c.stopped.Load() {
-		c.stopped.Store(false)
-		_ = c.nc.SetReadDeadline(time.Time{})
-	}
 	x.Reset()
 	c.x = nil
 	d.exchanges.Put(x)
@@ -301,7 +297,7 @@ const mostSkip = 256 << 10
 
 // skip reads the rest of the request's body, if that is little.
 func (c *conn) skip() bool {
-	if c.stopped.Load() || c.x.Request.Expect && !c.informed {
+	if c.x.Request.Expect && !c.informed {
 		return false
 	}
 	for n := 0; n <= mostSkip; {

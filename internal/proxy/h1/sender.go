@@ -153,6 +153,9 @@ func (s *sender) stop() bool {
 		s.q.Body.Close()
 	}
 	<-s.done
+	if s.c != nil {
+		s.c.resume()
+	}
 	if s.ok {
 		_ = s.u.nc.SetWriteDeadline(time.Time{})
 	}

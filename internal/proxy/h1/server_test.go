@@ -267,6 +267,62 @@ func TestPoolBounds(t *testing.T) {
 	}
 }
 
+// replayed keeps what was read of a body, to give it again.
+type replayed struct {
+	exchange.Body
+	kept [][]byte
+	at   int
+}
+
+func (r *replayed) Next() ([]byte, error) {
+	if r.at < len(r.kept) {
+		r.at++
+		return r.kept[r.at-1], nil
+	}
+	p, err := r.Body.Next()
+	if err == nil {
+		r.kept = append(r.kept, append([]byte(nil), p...))
+		r.at++
+	}
+	return p, err
+}
+func (r *replayed) Ready() bool { return r.at < len(r.kept) || r.Body.Ready() }
+
+func TestAnotherAttemptWithinAnUpload(t *testing.T) {
+	broke := make(chan struct{})
+	bad := origin(t, func(c *client) {
+		c.head()
+		_, _ = io.ReadFull(c.r, make([]byte, 3))
+	})
+	good := origin(t, func(c *client) {
+		c.head()
+		b := make([]byte, 6)
+		_, _ = io.ReadFull(c.r, b)
+		c.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n" + string(b))
+	})
+	r := newRig(t, "", func(r *rig, _ *PoolOptions) {
+		r.server.Handle = func(x *exchange.Exchange) {
+			body := &replayed{Body: x.Request.Body}
+			x.Request.Body = body
+			if err := r.pool.RoundTrip(x, bad); !errors.Is(err, ErrClosed) {
+				t.Errorf("the first attempt: %v", err)
+			}
+			close(broke)
+			body.at = 0
+			if err := r.pool.RoundTrip(x, good); err != nil {
+				x.Reply(502, err.Error())
+			}
+		}
+	})
+	c := dial(t, r.addr)
+	c.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
+	<-broke
+	c.send("def")
+	if res := c.want("PUT", 200, "abcdef"); res.Close {
+		t.Error("the connection ends")
+	}
+}
+
 // TestChaos has many clients at once do all that clients do, leaving in the middle
 // included, against upstreams that do all that upstreams do. Whatever is answered
 // whole must be the answer to what was asked.

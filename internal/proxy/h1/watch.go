@@ -77,10 +77,22 @@ func (c *conn) kill(v uint64) {
 	}
 }
 
-// interrupt makes reads of the body return, for good.
+// interrupt makes reads of the body return.
 func (c *conn) interrupt() {
 	c.stopped.Store(true)
 	_ = c.nc.SetReadDeadline(past)
+}
+
+// resume lets the body be read on after an interrupt, of which nothing was lost:
+// another attempt may want the rest. Nobody reads it now.
+func (c *conn) resume() {
+	if !c.stopped.Swap(false) || c.gone.Load() {
+		return
+	}
+	if errors.Is(c.in.err, os.ErrDeadlineExceeded) {
+		c.in.err = nil
+	}
+	_ = c.nc.SetReadDeadline(time.Time{})
 }
 
 // watchFor starts a watch if the phase seen in v still lasts and nobody else
