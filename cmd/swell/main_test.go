@@ -132,10 +132,17 @@ func TestScripts(t *testing.T) {
 				ts.Check(err)
 				ts.Defer(func() { l.Close() })
 			},
-			// until URL TEXT: asks until the answer holds the text.
+			// until URL|FILE TEXT: asks until the answer, or reads until the file, holds the text.
 			"until": func(ts *testscript.TestScript, _ bool, args []string) {
 				last := ""
 				for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+					if !strings.HasPrefix(args[0], "http:") {
+						b, err := os.ReadFile(ts.MkAbs(args[0]))
+						if last = fmt.Sprint(string(b), err); strings.Contains(string(b), args[1]) {
+							return
+						}
+						continue
+					}
 					resp, err := http.Get(args[0])
 					if err != nil {
 						last = err.Error()
@@ -147,7 +154,7 @@ func TestScripts(t *testing.T) {
 						return
 					}
 				}
-				ts.Fatalf("%s never answered %q; the last answer: %s", args[0], args[1], last)
+				ts.Fatalf("%s never held %q; the last: %s", args[0], args[1], last)
 			},
 		},
 	})

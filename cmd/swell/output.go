@@ -112,27 +112,29 @@ func (g *grid) flush(w io.Writer) error {
 			width[i] = max(width[i], ansi.StringWidth(c))
 			if r == 1 && c != "" {
 				b := ansi.Strip(c)
-				right[i] = len(b) > 0 && (b[0] >= '0' && b[0] <= '9' || b == "–")
+				number := len(b) > 0 && b[0] >= '0' && b[0] <= '9' && !strings.Contains(b, ":") // an address is none
+				right[i] = number || b == "–"
 			}
 		}
 	}
 	var b strings.Builder
 	for _, row := range g.rows {
+		var line strings.Builder
 		for i, c := range row {
 			pad := strings.Repeat(" ", width[i]-ansi.StringWidth(c))
 			switch {
 			case right[i]:
-				b.WriteString(pad + c)
+				line.WriteString(pad + c)
 			case i == len(row)-1:
-				b.WriteString(c)
+				line.WriteString(c)
 			default:
-				b.WriteString(c + pad)
+				line.WriteString(c + pad)
 			}
 			if i < len(row)-1 {
-				b.WriteString("  ")
+				line.WriteString("  ")
 			}
 		}
-		b.WriteByte('\n')
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
 	for _, n := range g.note {
 		b.WriteString(n + "\n")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -32,6 +33,11 @@ func watchFiles(ctx context.Context, files []string, changed func()) error {
 			return fmt.Errorf("watch %s: %w", filepath.Dir(abs), err)
 		}
 	}
+	return settled(ctx, names, w.Events, w.Errors, changed)
+}
+
+// settled calls changed once what happens to the named files rests.
+func settled(ctx context.Context, names map[string]bool, events <-chan fsnotify.Event, failures <-chan error, changed func()) error {
 	rest := time.NewTimer(time.Hour)
 	defer rest.Stop()
 	var since time.Time // of the first change that was not looked at
@@ -39,9 +45,12 @@ func watchFiles(ctx context.Context, files []string, changed func()) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-w.Errors:
-			return fmt.Errorf("watch the manifest: %w", err)
-		case e := <-w.Events:
+		case err := <-failures:
+			if !errors.Is(err, fsnotify.ErrEventOverflow) {
+				return fmt.Errorf("watch the manifest: %w", err)
+			}
+			rest.Reset(settle) // some events were lost: ours may be one of them
+		case e := <-events:
 			if !names[e.Name] || e.Op == fsnotify.Chmod {
 				continue
 			}
