@@ -38,8 +38,13 @@ export function keys(): void {
 function search(): void {
   const box = () => document.querySelector<HTMLInputElement>("[data-key=search]");
   if (!box()) location.hash = href("logs");
-  // The page is there after the next paint.
-  requestAnimationFrame(() => requestAnimationFrame(() => box()?.focus()));
+  // The page is there a few paints later.
+  const look = (tries: number) => {
+    const found = box();
+    if (found) found.focus();
+    else if (tries) requestAnimationFrame(() => look(tries - 1));
+  };
+  look(120);
 }
 
 function row(step: number): void {
