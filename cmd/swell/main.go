@@ -84,7 +84,7 @@ func run() int {
 	switch {
 	case errors.As(err, &problems), errors.As(err, &invalid):
 		return exitManifest
-	case errors.Is(err, web.Unreachable):
+	case errors.Is(err, web.ErrUnreachable):
 		return exitUnreachable
 	case ctx.Err() != nil:
 		return exitInterrupted

@@ -42,8 +42,8 @@ func NewClient(addr, token string) *Client {
 	}
 }
 
-// Unreachable is the error of a client that found no Swell at its address.
-var Unreachable = errors.New("no swell is running")
+// ErrUnreachable is the error of a client that found no Swell at its address.
+var ErrUnreachable = errors.New("no swell is running")
 
 // App returns what runs there.
 func (c *Client) App(ctx context.Context) (out AppInfo, err error) {
@@ -223,13 +223,13 @@ func (c *Client) send(ctx context.Context, method, path string, v url.Values, ki
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w at %s; start one with swell up, or name another with --admin", Unreachable, c.shown)
+		return nil, fmt.Errorf("%w at %s; start one with swell up, or name another with --admin", ErrUnreachable, c.shown)
 	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return nil, fmt.Errorf("%w that can be reached at %s (%w); start one with swell up, or name another with --admin", Unreachable, c.shown, err)
+	return nil, fmt.Errorf("%w that can be reached at %s (%w); start one with swell up, or name another with --admin", ErrUnreachable, c.shown, err)
 }
 
 // refused makes an error of an answer that is none of 2xx.

@@ -121,7 +121,6 @@ type Server struct {
 	page    *page
 	streams chan struct{} // a token for each stream that is open
 	handler http.Handler
-	once    sync.Once
 }
 
 // New returns a server. It starts nothing.
