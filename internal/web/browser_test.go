@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// absent skips the test, or fails it where everything must be there.
+// absentHere skips the test, or fails it where everything must be there.
 func absentHere(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -20,8 +20,8 @@ func absentHere(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// bundled makes sure that the dashboard is there, as make does, and returns it.
-func bundled(t *testing.T, ctx context.Context) *page {
+// packages makes sure that what npm brings is there.
+func packages(t *testing.T, ctx context.Context) {
 	t.Helper()
 	if _, err := os.Stat("ui/node_modules/playwright-core"); err != nil {
 		if _, err := exec.LookPath("npm"); err != nil {
@@ -33,12 +33,20 @@ func bundled(t *testing.T, ctx context.Context) *page {
 			absentHere(t, "npm ci: "+err.Error()+"\n"+string(out))
 		}
 	}
-	bundle := exec.CommandContext(ctx, "go", "run", "./internal/web/bundle")
+}
+
+// bundled bundles the dashboard as it is now. It leaves dist alone: other packages
+// that embed it may be built at this moment.
+func bundled(t *testing.T, ctx context.Context) *page {
+	t.Helper()
+	packages(t, ctx)
+	dir := t.TempDir()
+	bundle := exec.CommandContext(ctx, "go", "run", "./internal/web/bundle", "-o", dir)
 	bundle.Dir = "../.."
 	if out, err := bundle.CombinedOutput(); err != nil {
 		t.Fatalf("bundle the dashboard: %v\n%s", err, out)
 	}
-	return pageOf(os.DirFS("dist"))
+	return pageOf(os.DirFS(dir))
 }
 
 // chromium finds a browser: SWELL_CHROMIUM, or where Debian and others put it.
@@ -63,7 +71,7 @@ func TestTypes(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		absentHere(t, "Node is not installed")
 	}
-	bundled(t, ctx)
+	packages(t, ctx)
 	tsc := exec.CommandContext(ctx, filepath.FromSlash("node_modules/.bin/tsc"), "--noEmit")
 	tsc.Dir = "ui"
 	if out, err := tsc.CombinedOutput(); err != nil {

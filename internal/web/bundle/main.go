@@ -1,6 +1,6 @@
 // Command bundle makes the dashboard that the web package embeds: it bundles
-// internal/web/ui, whose packages npm brought, into internal/web/dist. It runs
-// from the module's root, by make.
+// internal/web/ui, whose packages npm brought, into internal/web/dist, or into the
+// folder that -o names. It runs from the module's root, by make.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -20,18 +21,19 @@ import (
 
 const (
 	from   = "internal/web/ui"
-	to     = "internal/web/dist"
 	budget = 60 << 10 // bytes of what one page loads, gzipped
 )
 
 func main() {
-	if err := run(); err != nil {
+	to := flag.String("o", "internal/web/dist", "folder for the bundle; an older one in it goes")
+	flag.Parse()
+	if err := run(*to); err != nil {
 		fmt.Fprintln(os.Stderr, "bundle:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func run(to string) error {
 	if _, err := os.Stat(filepath.Join(from, "node_modules")); err != nil {
 		return fmt.Errorf("the packages of the dashboard are not there: npm --prefix %s ci: %w", from, err)
 	}
@@ -69,7 +71,7 @@ func run() error {
 		return err
 	}
 	files["index.html"] = page
-	size, err := write(files)
+	size, err := write(to, files)
 	if err != nil {
 		return err
 	}
@@ -122,7 +124,7 @@ func licenses(metafile string) ([]byte, error) {
 
 // write replaces what was built before by the files, index.html last, since make
 // takes it for the sign that all are there.
-func write(files map[string][]byte) (sizes, error) {
+func write(to string, files map[string][]byte) (sizes, error) {
 	var size sizes
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return size, err
@@ -132,8 +134,8 @@ func write(files map[string][]byte) (sizes, error) {
 		return size, err
 	}
 	for _, f := range old {
-		if f.Name() != ".gitkeep" {
-			if err := os.RemoveAll(filepath.Join(to, f.Name())); err != nil {
+		if slices.Contains([]string{".html", ".js", ".css", ".txt"}, filepath.Ext(f.Name())) {
+			if err := os.Remove(filepath.Join(to, f.Name())); err != nil {
 				return size, err
 			}
 		}
