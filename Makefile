@@ -39,6 +39,7 @@ deps: ## install what the tests need, where this user may (Debian packages as ro
 
 test: deps ui check ## install what the tests need and run them all
 	$(GO) test -race -timeout 20m ./...
+	$(GO) test ./internal/proxy/... ./internal/scale # allocations and memory, which the race detector hides
 
 check: ## formatting, vet, staticcheck
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted by gofmt (make fmt):"; echo "$$out"; exit 1; }
