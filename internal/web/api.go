@@ -192,6 +192,10 @@ type Frame struct {
 	Edges     []Edge     `json:"edges"`
 	Routes    []Route    `json:"routes"`
 
+	// Points is the newest second of each service, by name: the next point of its
+	// history. Only with a tick.
+	Points map[string]Point `json:"points,omitempty"`
+
 	// Decisions are the newest hundred, oldest first; null if they are those of
 	// the event before.
 	Decisions []Decision `json:"decisions"`

@@ -373,6 +373,9 @@ func TestStream(t *testing.T) {
 	if last.Decisions != nil {
 		t.Errorf("%d decisions came again", len(last.Decisions))
 	}
+	if p := last.Points["catalog"]; !last.Tick || p.Rate == 0 || p.At.IsZero() {
+		t.Errorf("a tick brings the newest second: %+v", p)
+	}
 	if last.Services[1].Spark != nil {
 		t.Error("a spark came again")
 	}

@@ -95,7 +95,9 @@ func (f *frames) run(ctx context.Context) {
 
 func (f *frames) send(tick bool) {
 	frame := f.s.frame(false)
-	frame.Tick = tick
+	if frame.Tick = tick; tick {
+		frame.Points = f.s.points(frame.Services)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if reflect.DeepEqual(frame.Decisions, f.last) {

@@ -298,6 +298,17 @@ func (s *Server) history(service string) []Point {
 	return notNil(out)
 }
 
+// points returns the newest second of each service.
+func (s *Server) points(of []Service) map[string]Point {
+	out := map[string]Point{}
+	for _, svc := range of {
+		if h := s.history(svc.Name); len(h) > 0 {
+			out[svc.Name] = h[len(h)-1]
+		}
+	}
+	return out
+}
+
 // spark is the rate of the last two minutes.
 func (s *Server) spark(service string) []float64 {
 	h := s.history(service)

@@ -41,10 +41,6 @@ export function bytes(v: number): string {
   return (v < 10 && i > 0 ? v.toFixed(1) : v.toFixed(0)) + " " + units[i];
 }
 
-export function cores(v: number): string {
-  return v <= 0 ? NONE : v.toFixed(2);
-}
-
 export function count(n: number, one: string, many = one + "s"): string {
   return `${n} ${n === 1 ? one : many}`;
 }

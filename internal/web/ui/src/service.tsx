@@ -3,7 +3,7 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import { get, post } from "./api";
 import { Timeline } from "./decisions";
 import { EdgeTable } from "./edges";
-import { age, bytes, clock, cores, latency, rate, share } from "./format";
+import { age, bytes, clock, latency, NONE, rate, share } from "./format";
 import { lazy } from "./lazy";
 import { Empty, errorClass, hot, Pips, Scroll, StatusBadge } from "./parts";
 import { href } from "./route";
@@ -106,16 +106,16 @@ function useHistory(name: string) {
     return () => end.abort();
   });
   useSignalEffect(() => {
-    const f = frame.value;
-    const s = f?.services.find((x) => x.name === name);
-    if (!f?.tick || !s) return;
-    points.value = [...points.peek(), { ...s, at: f.at }].slice(-KEPT);
+    const next = frame.value?.points?.[name];
+    if (!next || next.at <= (points.peek().at(-1)?.at ?? "")) return;
+    points.value = [...points.peek(), next].slice(-KEPT);
   });
   return { points: points.value, failed: failed.value };
 }
 
 function Charts({ s }: { s: Service }) {
-  const minutes = useSignal(5);
+  // Soon after the start two minutes are all that there is to see.
+  const minutes = useSignal(Date.parse(frame.peek()!.at) - Date.parse(frame.peek()!.app.started) < 180_000 ? 2 : 5);
   const { points, failed } = useHistory(s.name);
   const window = minutes.value * 60;
   const times = points.map((p) => Date.parse(p.at) / 1000);
@@ -298,7 +298,7 @@ function InstanceRow({ i, now }: { i: Instance; now: string }) {
       <td class={`num ${errorClass(i.errors, i.rate)}`}>{share(i.errors, i.rate)}</td>
       <td class="num">{latency(i.p95)}</td>
       <td class="num">{rate(i.inflight)}</td>
-      <td class="num">{cores(i.cpu)}</td>
+      <td class="num">{i.memory > 0 ? i.cpu.toFixed(2) : NONE}</td>
       <td class="num">{bytes(i.memory)}</td>
       <td class={`num ${i.restarts ? "warn" : "faint"}`}>{i.restarts}</td>
       <td class="num">{age(i.created, now)}</td>

@@ -48,7 +48,7 @@ function take(f: Frame, first: boolean): void {
     if (first || f.tick) {
       const next: Record<string, number[]> = {};
       for (const s of f.services) {
-        next[s.name] = first ? (s.spark ?? []) : [...(sparks.peek()[s.name] ?? []), s.rate].slice(-SPARK);
+        next[s.name] = first ? (s.spark ?? []) : [...(sparks.peek()[s.name] ?? []), f.points?.[s.name]?.rate ?? s.rate].slice(-SPARK);
       }
       sparks.value = next;
     }

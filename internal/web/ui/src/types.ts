@@ -126,5 +126,6 @@ export interface Frame {
   instances: Instance[];
   edges: Edge[];
   routes: Route[];
+  points?: Record<string, Point>;
   decisions: Decision[] | null;
 }
