@@ -315,7 +315,7 @@ func TestFromZero(t *testing.T) {
     command: [SELF]
     env: {TEST_SERVICE: web, STARTUP: 700ms}
     health: {path: /healthz}
-    scale: {min: 0, max: 4, idle: 2s}
+    scale: {min: 0, max: 4, idle: 2s, behavior: {down: {stabilization: 1s}}}
 `)
 	if s, err := u.Service(t.Context(), "web"); err != nil || s.Ready != 0 {
 		t.Fatalf("at the start: %d ready, %v", s.Ready, err)
