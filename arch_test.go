@@ -36,7 +36,7 @@ var allowed = map[string][]string{
 	"internal/proxy":    {"internal/balance", "internal/exchange", "internal/filter", "internal/latest", "internal/life", "internal/plug", "internal/proxy/h1", "internal/telemetry", "internal/unit"},
 	"internal/proxy/h1": {"internal/exchange"},
 	"internal/wire":     {"internal/latest"},
-	"internal/web":      {"internal/latest", "internal/life", "internal/plan", "internal/telemetry"},
+	"internal/web":      {"internal/plan"},
 	"internal/bench":    {"internal/unit"},
 	// main
 	"cmd/swell": {"*"},
