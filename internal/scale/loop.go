@@ -65,6 +65,7 @@ func (s *Scaler) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-tick.C:
 		case <-s.poke:
+			tick.Reset(s.opt.Every) // ticks are for when no data plane is heard
 		case <-changed:
 		}
 	}
@@ -84,6 +85,8 @@ func (s *Scaler) Report(_ context.Context, in []swell.Signal) error {
 		}
 		s.signals.put(x)
 		wake = wake || x.Waiting > 0 && sv != nil && sv.state.current == 0
+		// What a data plane tells in turn is decided on at once, not at the next tick.
+		wake = wake || x.Instance == "" && x.Window >= s.opt.Every/2
 	}
 	if wake {
 		s.wake()
