@@ -60,6 +60,7 @@ bench: ## the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 
 bench-proxy: build ## CPU per request and p99 beside nginx, HAProxy, Caddy and Go's ReverseProxy
+	@./scripts/deps.sh bench
 	$(GO) run ./benchmarks/proxy --swell $(BIN)/swell
 
 fmt: ## format the Go code

@@ -1,12 +1,27 @@
 #!/bin/sh
-# Installs the programs that the tests run beside Go and Node: Chromium for the
-# dashboard, promtool for the metrics. As another user than root, or without
-# apt-get, it names what is missing, and those tests are skipped.
+# Installs Debian packages that this tree runs beside Go and Node: for the tests
+# (deps.sh, deps.sh test) Chromium and promtool, for the benchmark beside other
+# proxies (deps.sh bench) those proxies and wrk. As another user than root, or
+# without apt-get, it names what is missing, and does without.
 set -eu
 missing=
-need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
-need chromium chromium
-need promtool prometheus
+need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"; }
+case ${1:-test} in
+test)
+	need chromium chromium
+	need promtool prometheus
+	;;
+bench)
+	need wrk wrk
+	need nginx nginx-light
+	need haproxy haproxy
+	need caddy caddy
+	;;
+*)
+	echo "usage: $0 [test|bench]" >&2
+	exit 64
+	;;
+esac
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	echo "installing$missing"
@@ -14,5 +29,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 	# No daemon is to start: only the programs are wanted.
 	DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $missing >/dev/null
 else
-	echo "not installed:$missing (the tests that need them are skipped)"
+	echo "not installed:$missing (what needs them is left out)"
 fi
