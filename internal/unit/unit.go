@@ -96,11 +96,11 @@ func (c CPU) MarshalText() ([]byte, error) {
 func (c *CPU) UnmarshalText(b []byte) error {
 	n, milli := strings.CutSuffix(string(b), "m")
 	f, err := strconv.ParseFloat(n, 64)
-	if err != nil || !(f >= 0) || f > 1e7 {
-		return fmt.Errorf("%q is not an amount of CPU; write it as 500m, 0.5 or 2", b)
-	}
 	if milli {
 		f /= 1000
+	}
+	if err != nil || !(f >= 0) || f > 1e7 {
+		return fmt.Errorf("%q is not an amount of CPU; write it as 500m, 0.5 or 2", b)
 	}
 	*c = CPU(f)
 	return nil

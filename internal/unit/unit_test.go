@@ -69,7 +69,7 @@ func TestText(t *testing.T) {
 
 // FuzzText: what one reads, it writes so that it reads it again.
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"1s", "5d", "20%", "100/s", "500m", "256Mi", "0x1p3", "1e9", ""} {
+	for _, s := range []string{"1s", "5d", "20%", "100/s", "500m", "256Mi", "0x1p3", "1e9", "0020000", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
