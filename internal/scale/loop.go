@@ -72,8 +72,8 @@ func (s *Scaler) Run(ctx context.Context) error {
 }
 
 // Report takes signals; newer ones of the same source, service and instance
-// replace older ones. If requests wait for a service that is at zero, it is
-// decided on at once.
+// replace older ones. What a data plane reports in turn, and requests that wait
+// for a service at zero, are decided on at once.
 func (s *Scaler) Report(_ context.Context, in []swell.Signal) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
