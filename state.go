@@ -82,8 +82,13 @@ type EdgeAddr struct {
 // Upstream is a service as the data plane sees it.
 type Upstream struct {
 	Service   string
-	Protocol  string
+	Protocol  Protocol
+	TLS       *UpstreamTLS
+	Proxy     int // version of the PROXY protocol; 0 is none
 	Balance   Use
+	Spread    Spread
+	Outliers  Outliers
+	Pool      Pool
 	Use       []Use
 	Health    Health
 	Hold      Hold
@@ -95,6 +100,7 @@ type Endpoint struct {
 	ID       string
 	Addr     string // host:port
 	Weight   int    // relative share, at least 1
+	Zone     string // "" is unknown
 	Revision string
 }
 

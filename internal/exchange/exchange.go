@@ -3,6 +3,7 @@
 package exchange
 
 import (
+	"crypto/tls"
 	"io"
 	"net/netip"
 	"time"
@@ -15,20 +16,24 @@ type Exchange struct {
 	Request  Request
 	Response Response
 
-	Peer    netip.AddrPort // the client's address
-	Local   netip.AddrPort // the listener's address
-	TLS     bool           // the client came by TLS
-	Caller  string         // the calling service, or swell.GatewayCaller
-	Route   string         // the route that took it; "" on an edge
-	Service string         // the service that it goes to
-	Params  []Param        // what "{name}" segments of the route's path matched
+	Peer    netip.AddrPort       // the client's address
+	Local   netip.AddrPort       // the listener's address
+	TLS     *tls.ConnectionState // of the client's connection; nil in the clear
+	Caller  string               // the calling service, or swell.GatewayCaller
+	Route   string               // the route that took it; "" on an edge
+	Service string               // the service that it goes to
+	Params  []Param              // what "{name}" segments of the route's path matched
 
 	Start    int64     // when the request's head was complete, ns of Now
 	Deadline time.Time // when it must have ended; zero is never. Set by filters, kept by codecs
 	// AttemptTimeout bounds one attempt until the end of its answer; 0 is no bound. Set by filters, kept by the data plane.
 	AttemptTimeout time.Duration
-	Attempt        int    // attempts made so far
-	Endpoint       string // ID of the endpoint of the last attempt
+	// IdleTimeout bounds how long neither side of an attempt may be silent; 0 is no
+	// bound. Set by filters, kept by upstreams' codecs.
+	IdleTimeout time.Duration
+	Attempt     int    // attempts made so far
+	Endpoint    string // ID of the endpoint of the last attempt
+	Prefer      string // ID of the endpoint that is to get it if it can; "" is any
 
 	TraceID, SpanID [16]byte // W3C trace context of this hop; SpanID in the first 8 bytes
 	Sampled         bool
@@ -50,8 +55,10 @@ type Exchange struct {
 	// exchange.
 	Ended []func(*Exchange)
 
-	// Codec is the state that belongs to the codec which made the exchange.
-	Codec any
+	// Leash is the client's; nil if nobody can leave.
+	Leash *Leash
+	// Codec is the server's codec which made the exchange; nil if there is none.
+	Codec Codec
 	// Plane is the state that belongs to the data plane.
 	Plane any
 }
@@ -64,6 +71,7 @@ type Request struct {
 	Method  string // as sent; interned for the known ones
 	Target  []byte // the raw request target, byte for byte: "/a%2Fb?x=1"
 	Host    []byte // from the Host header or the absolute target
+	Major   int    // of HTTP: 1, 2 or 3; 0 of what is not HTTP (a TCP connection)
 	Minor   int    // of HTTP/1.x
 	Header  Header // end-to-end fields; hop-by-hop ones are taken out by the codec
 	Length  int64  // of the body; 0 none, -1 unknown (chunked)
@@ -71,7 +79,10 @@ type Request struct {
 	Trailer Header // complete once Body gave io.EOF
 	Bytes   int64  // of the body, read from the client so far
 	Expect  bool   // the client waits for 100 Continue before it sends Body
-	Upgrade []byte // the protocol that it asks to switch to; nil is none
+	// Upgrade is the protocol that it asks to switch to, by Upgrade in HTTP/1.1 or by
+	// an extended CONNECT (RFC 8441, RFC 9220), which is a GET here; nil is none. A
+	// plain CONNECT has the method, no Target but "/", and Host.
+	Upgrade []byte
 }
 
 // Path returns the target's path, raw: all before "?".
@@ -108,7 +119,8 @@ type Response struct {
 	Bytes   int64  // of the body, sent to the client so far
 
 	// Tunnel is the upstream's side of a connection that switched protocols
-	// (Status 101): the server's codec joins it to the client's.
+	// (Status 101, or 200 to CONNECT): the server's codec joins it to the client's. It
+	// has CloseWrite() error where it can be closed by half.
 	Tunnel  io.ReadWriteCloser
 	Upgrade []byte // the protocol that it switched to; with Status 101
 

@@ -137,7 +137,7 @@ func (b *builder) service(name string, in service) swell.Service {
 	show := func(text string, path ...any) string {
 		return b.show(text, append([]any{"services", name}, path...)...)
 	}
-	out := swell.Service{Name: name, Protocol: in.Protocol}
+	out := swell.Service{Name: name, Protocol: swell.Protocol(in.Protocol)}
 	switch wrong := label(name); {
 	case wrong != "":
 		b.fail(b.key("services", name), "for example "+strconv.Quote(asLabel(name)), "the service's name %q %s", name, wrong)
@@ -282,12 +282,12 @@ func (b *builder) program(name, dir string, in service) {
 	}
 }
 
-func (b *builder) address(name string, in service) []string {
+func (b *builder) address(name string, in service) []swell.Address {
 	where := func(path ...any) plug.Pos { return b.at(append([]any{"services", name}, path...)...) }
 	if len(in.Address) == 0 {
 		b.fail(where("address"), "write it as [HOST:PORT]", "address names no place")
 	}
-	var out []string
+	var out []swell.Address
 	for i, a := range in.Address {
 		shown := b.show(a, "services", name, "address", i)
 		switch wrong := hostPort(a, false); {
@@ -295,10 +295,10 @@ func (b *builder) address(name string, in service) []string {
 			b.fail(where("address", i), "write HOST:PORT", "address %s: finding instances by DNS is not in this version", shown)
 		case wrong != "":
 			b.fail(where("address", i), "write it as 10.0.0.7:8080", "address %s %s", shown, wrong)
-		case slices.Contains(out, a):
+		case slices.ContainsFunc(out, func(o swell.Address) bool { return o.Addr == a }):
 			b.fail(where("address", i), "", "address %s is there twice", shown)
 		}
-		out = append(out, a)
+		out = append(out, swell.Address{Addr: a, Weight: 1})
 	}
 	for _, field := range []string{"dir", "env", "port", "resources", "stop"} {
 		if b.has("services", name, field) {
@@ -312,7 +312,8 @@ func (b *builder) address(name string, in service) []string {
 			}
 		}
 	}
-	return sorted(out)
+	slices.SortFunc(out, func(a, b swell.Address) int { return cmp.Compare(a.Addr, b.Addr) })
+	return out
 }
 
 func (b *builder) health(name string, in health) swell.Health {

@@ -229,12 +229,12 @@ func (b *builder) match(i int, in match) swell.Match {
 }
 
 // pairs returns the names and values of a match's field, sorted by name.
-func (b *builder) pairs(i int, field string, in map[string]string, name func(string) (canonical, wrong string)) []swell.Pair {
+func (b *builder) pairs(i int, field string, in map[string]string, name func(string) (canonical, wrong string)) []swell.Value {
 	n := b.root.Find("gateway", "routes", i).Get("match").Get(field)
 	if n == nil {
 		return nil
 	}
-	var out []swell.Pair
+	var out []swell.Value
 	for _, f := range n.Fields {
 		value, ok := in[f.Name]
 		canonical, wrong := name(f.Name)
@@ -243,13 +243,13 @@ func (b *builder) pairs(i int, field string, in map[string]string, name func(str
 			continue
 		case wrong != "":
 			b.fail(f.Pos, "", "%q %s", f.Name, wrong)
-		case slices.ContainsFunc(out, func(p swell.Pair) bool { return p.Name == canonical }):
+		case slices.ContainsFunc(out, func(p swell.Value) bool { return p.Name == canonical }):
 			b.fail(f.Pos, "", "%s is there twice", canonical)
 		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 			b.fail(f.Node.Pos, "", "the value for %s has control characters", canonical)
 		}
-		out = append(out, swell.Pair{Name: canonical, Value: value})
+		out = append(out, swell.Value{Name: canonical, Exact: value})
 	}
-	slices.SortFunc(out, func(a, b swell.Pair) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b swell.Value) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }

@@ -58,7 +58,7 @@ func TestFull(t *testing.T) {
 		Name: "catalog",
 		Match: swell.Match{
 			Host: "*.shop.example", Path: "/api/catalog/**", Methods: []string{"GET", "HEAD"},
-			Headers: []swell.Pair{{Name: "X-Beta", Value: "1"}}, Query: []swell.Pair{{Name: "v", Value: "2"}},
+			Headers: []swell.Value{{Name: "X-Beta", Exact: "1"}}, Query: []swell.Value{{Name: "v", Exact: "2"}},
 		},
 		To:      []swell.Target{{Service: "catalog", Weight: 95}, {Service: "web", Weight: 5}},
 		Rewrite: swell.Rewrite{Prefix: &slash, Host: "catalog.example"},
@@ -106,7 +106,7 @@ func TestFull(t *testing.T) {
 	if catalog.Health.Kind != "grpc" || catalog.Run.Port != 3000 || catalog.Scale.Max != 1 {
 		t.Errorf("catalog: %+v", catalog)
 	}
-	if !reflect.DeepEqual(payments.Address, []string{"10.0.0.7:8080", "10.0.0.8:8080"}) || payments.Run.Dir != "" {
+	if !reflect.DeepEqual(payments.Address, []swell.Address{{Addr: "10.0.0.7:8080", Weight: 1}, {Addr: "10.0.0.8:8080", Weight: 1}}) || payments.Run.Dir != "" {
 		t.Errorf("payments: %+v", payments)
 	}
 	if !reflect.DeepEqual(r.Secrets, []string{theSecret}) || len(r.Warnings) != 0 {

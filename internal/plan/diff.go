@@ -78,7 +78,11 @@ func Diff(old, new swell.App) []Change {
 
 func summary(s swell.Service) string {
 	if len(s.Address) > 0 {
-		return "at " + strings.Join(s.Address, ", ")
+		at := make([]string, len(s.Address))
+		for i, a := range s.Address {
+			at[i] = a.Addr
+		}
+		return "at " + strings.Join(at, ", ")
 	}
 	return fmt.Sprintf("%d to %d instances", s.Scale.Min, s.Scale.Max)
 }

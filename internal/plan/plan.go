@@ -125,11 +125,12 @@ func workloads(s State, svc swell.Service, seen []swell.Instance) ([]swell.Workl
 // whatever revision, or the addresses that were given.
 func upstream(svc swell.Service, seen []swell.Instance) swell.Upstream {
 	u := swell.Upstream{
-		Service: svc.Name, Protocol: svc.Protocol, Balance: svc.Balance, Use: svc.Use,
+		Service: svc.Name, Protocol: svc.Protocol, TLS: svc.TLS, Proxy: svc.Proxy,
+		Balance: svc.Balance, Spread: svc.Spread, Outliers: svc.Outliers, Pool: svc.Pool, Use: svc.Use,
 		Health: svc.Health, Hold: svc.Scale.Hold,
 	}
 	for _, a := range svc.Address {
-		u.Endpoints = append(u.Endpoints, swell.Endpoint{ID: svc.Name + "@" + a, Addr: a, Weight: 1})
+		u.Endpoints = append(u.Endpoints, swell.Endpoint{ID: svc.Name + "@" + a.Addr, Addr: a.Addr, Weight: max(1, a.Weight), Zone: a.Zone})
 	}
 	for _, i := range seen {
 		if i.State == swell.Ready {

@@ -18,7 +18,7 @@ func app(env string, minimum int) swell.App {
 				Run:   swell.Run{Command: []string{"catalog", "${edge:pricing.host}"}, Env: []swell.Pair{{Name: "LEVEL", Value: env}, {Name: "PRICES", Value: "${edge:pricing.url}/v1"}}},
 				Scale: swell.Scale{Min: minimum, Max: 10},
 			},
-			{Name: "pricing", Address: []string{"127.0.0.1:9"}, Scale: swell.Scale{Max: 1}},
+			{Name: "pricing", Address: []swell.Address{{Addr: "127.0.0.1:9", Weight: 1}}, Scale: swell.Scale{Max: 1}},
 		},
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"swell/internal/balance"
 	"swell/internal/exchange"
 	"swell/internal/filter"
-	"swell/internal/proxy/h1"
 	"swell/internal/telemetry"
 )
 
@@ -74,7 +73,7 @@ func (s *service) forward(x *exchange.Exchange) error {
 			x.Deadline = d
 		}
 	}
-	err := s.plane.pool.RoundTrip(x, e.spec.Addr)
+	err := s.transport.Load().RoundTrip(x, e.spec.Addr)
 	x.Deadline = deadline
 	if admitted {
 		x.Wrote = nil
@@ -117,26 +116,26 @@ func (st *state) endAttempt(x *exchange.Exchange, now int64, status int) {
 // failed sorts out why an attempt has no answer, and what that says of the endpoint.
 func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error, now int64) error {
 	f := &filter.Failure{Service: s.name, Cause: filter.Reset, Err: err}
-	var he *h1.Error
+	var he *exchange.AttemptError
 	if !errors.As(err, &he) {
-		he = &h1.Error{Phase: h1.Wait, Err: err}
+		he = &exchange.AttemptError{Phase: exchange.PhaseWait, Err: err}
 	}
-	f.Safe = he.Safe || he.Phase == h1.Dial
+	f.Safe = he.Safe || he.Phase == exchange.PhaseDial
 	switch {
-	case errors.Is(err, h1.ErrGone):
+	case errors.Is(err, exchange.ErrGone):
 		f.Cause, f.Safe = filter.Gone, false
-	case errors.Is(err, h1.ErrRequest):
+	case errors.Is(err, exchange.ErrRequest):
 		f.Cause, f.Safe = filter.Request, false
-	case errors.Is(err, h1.ErrTimeout):
+	case errors.Is(err, exchange.ErrTimeout):
 		f.Cause = filter.Timeout
-		if he.Phase == h1.Dial && (x.Deadline.IsZero() || time.Until(x.Deadline) > 0) && x.AttemptTimeout == 0 {
+		if he.Phase == exchange.PhaseDial && (x.Deadline.IsZero() || time.Until(x.Deadline) > 0) && x.AttemptTimeout == 0 {
 			f.Cause = filter.Connect
 		} else {
 			f.Safe = false // its time is over, wherever it has been
 		}
-	case he.Phase == h1.Dial:
+	case he.Phase == exchange.PhaseDial:
 		f.Cause = filter.Connect
-	case errors.Is(err, h1.ErrMalformed), errors.Is(err, h1.ErrHeadTooLarge):
+	case errors.Is(err, exchange.ErrMalformed), errors.Is(err, exchange.ErrHeadTooLarge):
 		f.Cause = filter.Malformed
 	}
 	status := 0
@@ -148,14 +147,14 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 	case filter.Connect:
 		if !ours(err) {
 			e.Observe(now, now-st.begun, false)
-			if he.Phase == h1.Dial {
+			if he.Phase == exchange.PhaseDial {
 				s.refused(e)
 			}
 		}
 	default:
 		e.Observe(now, now-st.begun, false)
 		// A connection that was idle may just have been at its end.
-		if !(he.Reused && he.Phase == h1.Wait && errors.Is(err, h1.ErrClosed)) {
+		if !(he.Reused && he.Phase == exchange.PhaseWait && errors.Is(err, exchange.ErrClosed)) {
 			s.failing(e)
 		}
 	}
@@ -174,5 +173,5 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 // that says nothing of the endpoint.
 func ours(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
-		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, h1.ErrPoolClosed)
+		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, exchange.ErrPoolClosed)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"swell/internal/exchange"
-	"swell/internal/proxy/h1"
 )
 
 // begin takes a state for an exchange.
@@ -87,9 +86,9 @@ func (p *Plane) done(x *exchange.Exchange, err error) {
 	status := x.Response.Status
 	if err != nil {
 		status = 0
-		if errors.Is(err, h1.ErrGone) || x.Gone != nil && x.Gone() {
+		if errors.Is(err, exchange.ErrGone) || x.Gone != nil && x.Gone() {
 			status = 499
-		} else if st.ep != nil && errors.As(err, new(*h1.Error)) {
+		} else if st.ep != nil && errors.As(err, new(*exchange.AttemptError)) {
 			st.ep.service.failing(st.ep) // it cut its answer short
 		}
 	}

@@ -49,7 +49,7 @@ func (st *state) mark(x *exchange.Exchange, gateway bool) {
 	}
 	peer := x.Peer.Addr().Unmap()
 	proto := "http"
-	if x.TLS {
+	if x.TLS != nil {
 		proto = "https"
 	}
 

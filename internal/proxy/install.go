@@ -62,13 +62,9 @@ func (p *Plane) tryInstall(snap *swell.Snapshot) error {
 		return err
 	}
 
-	var addrs []string
 	for i := range snap.Upstreams {
 		u := &snap.Upstreams[i]
-		t.services[u.Service].service.update(u, t.balancer[u.Service])
-		for _, e := range u.Endpoints {
-			addrs = append(addrs, e.Addr)
-		}
+		t.services[u.Service].service.update(u, t.balancer[u.Service], t.via[u.Service])
 	}
 	for e, f := range edges {
 		f.round.Store(t.edges[e])
@@ -93,8 +89,6 @@ func (p *Plane) tryInstall(snap *swell.Snapshot) error {
 			}
 		}
 	}
-	slices.Sort(addrs)
-	p.pool.Keep(slices.Compact(addrs))
 	p.tell()
 	return nil
 }

@@ -37,7 +37,7 @@ type matcher struct {
 
 	methods []string
 	headers []fieldMatch
-	query   []swell.Pair
+	query   []swell.Value
 }
 
 type paramAt struct {
@@ -69,7 +69,7 @@ func compileMatch(m swell.Match, index int) (matcher, error) {
 		return out, err
 	}
 	for _, h := range m.Headers {
-		out.headers = append(out.headers, fieldMatch{exchange.Identify([]byte(h.Name)), h.Name, h.Value})
+		out.headers = append(out.headers, fieldMatch{exchange.Identify([]byte(h.Name)), h.Name, h.Exact})
 	}
 	return out, nil
 }
@@ -171,7 +171,7 @@ func (m *matcher) rest(r *exchange.Request) bool {
 		}
 	}
 	for i := range m.query {
-		if !queryHas(r.Query(), m.query[i].Name, m.query[i].Value) {
+		if !queryHas(r.Query(), m.query[i].Name, m.query[i].Exact) {
 			return false
 		}
 	}
@@ -257,8 +257,8 @@ func (m *matcher) why(host string, p *parsedPath, r *exchange.Request) string {
 		}
 	}
 	for _, q := range m.query {
-		if !queryHas(r.Query(), q.Name, q.Value) {
-			return fmt.Sprintf("query %s is not %s", q.Name, quoted(q.Value))
+		if !queryHas(r.Query(), q.Name, q.Exact) {
+			return fmt.Sprintf("query %s is not %s", q.Name, quoted(q.Exact))
 		}
 	}
 	return ""

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -34,7 +33,7 @@ type Options struct {
 	// with nil of one that is in use. It may be nil.
 	Refused func(error)
 
-	Limits h1.Limits      // of every client
+	Limits h1.Limits      // of every client, where the snapshot says nothing
 	Pool   h1.PoolOptions // Dial in it is ignored
 	Drain  time.Duration  // how long exchanges in flight may go on at the end; h1's default if 0
 }
@@ -42,7 +41,6 @@ type Options struct {
 // Plane is a data plane. Its methods may be called from any goroutine.
 type Plane struct {
 	opt       Options
-	pool      *h1.Pool
 	balancers *plug.Kind[balance.Maker]
 	filters   *plug.Kind[filter.Maker]
 	env       filter.Env
@@ -88,9 +86,6 @@ func New(opt Options) *Plane {
 		full:      opt.Hub.Count("swell_hold_refused_total"),
 		refusals:  opt.Hub.Count("swell_snapshots_refused_total"),
 	}
-	po := opt.Pool
-	po.Dial = opt.Dial
-	p.pool = h1.NewPool(po)
 	p.states.New = func() any { return new(state) }
 	p.env = filter.Env{
 		Now:   time.Now,
@@ -151,7 +146,13 @@ func (p *Plane) Run(ctx context.Context, feed swell.Feed) error {
 	p.tasks.Unlock()
 	stop()
 	p.wg.Wait()
-	p.pool.Close()
+	p.use1.Lock()
+	if t := p.table.Load(); t != nil {
+		for _, to := range t.services {
+			to.service.transport.Load().Close()
+		}
+	}
+	p.use1.Unlock()
 	return errors.Join(err, p.opt.Book.Close())
 }
 
@@ -183,51 +184,6 @@ func (p *Plane) spawn(task func(context.Context)) (stop func()) {
 		task(ctx)
 	})
 	return cancel
-}
-
-// front is one listener with its server.
-type front struct {
-	plane *Plane
-	addr  string
-	edge  *swell.Edge // nil for the gateway
-	round atomic.Pointer[edgeRound]
-
-	listener net.Listener
-	stop     func()
-	ended    chan struct{}
-}
-
-// open opens the listener and starts nothing.
-func (p *Plane) open(addr string, edge *swell.Edge) (*front, error) {
-	name := gatewayName
-	if edge != nil {
-		name = edgeName(*edge)
-	}
-	l, err := p.opt.Book.Listen(name, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &front{plane: p, addr: addr, edge: edge, listener: l, ended: make(chan struct{})}, nil
-}
-
-// start begins to serve.
-func (f *front) start() {
-	p := f.plane
-	s := &h1.Server{Handle: f.handleGateway, Done: p.done, Limits: p.opt.Limits, DrainTime: p.opt.Drain, Log: p.opt.Log, Caller: swell.GatewayCaller}
-	if f.edge != nil {
-		s.Handle, s.Caller = f.handleEdge, f.edge.Caller
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	f.stop = cancel
-	go func() {
-		defer close(f.ended)
-		if err := s.Serve(ctx, f.listener); err != nil && ctx.Err() == nil {
-			select {
-			case p.died <- fmt.Errorf("serve %s: %w", f.addr, err):
-			default:
-			}
-		}
-	}()
 }
 
 // pause is a filter's: it waits for d unless the exchange has no time or no client

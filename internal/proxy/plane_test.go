@@ -591,7 +591,7 @@ func TestRoutesAndMatch(t *testing.T) {
 	snap := one(to("s", u.addr))
 	snap.Gateway.Routes = append(snap.Gateway.Routes,
 		swell.Route{Name: "item", Match: swell.Match{Path: "/items/{id}", Methods: []string{"GET"}}, To: []swell.Target{{Service: "s", Weight: 1}}},
-		swell.Route{Name: "beta", Match: swell.Match{Path: "/items/{id}", Headers: []swell.Pair{{Name: "X-Beta", Value: "1"}}}, To: []swell.Target{{Service: "s", Weight: 1}}})
+		swell.Route{Name: "beta", Match: swell.Match{Path: "/items/{id}", Headers: []swell.Value{{Name: "X-Beta", Exact: "1"}}}, To: []swell.Target{{Service: "s", Weight: 1}}})
 	b.set(snap)
 	var names []string
 	for _, r := range b.plane.Routes() {

@@ -184,7 +184,7 @@ func (rt *route) redirect(x *exchange.Exchange) error {
 	scheme := to.Scheme
 	if scheme == "" {
 		scheme = "http"
-		if x.TLS {
+		if x.TLS != nil {
 			scheme = "https"
 		}
 	}

@@ -98,11 +98,11 @@ func TestPrecedence(t *testing.T) {
 		}},
 		{"methods, headers, query", []swell.Match{
 			{Path: "/a/**"},
-			{Path: "/a/**", Headers: []swell.Pair{{Name: "X-A", Value: "1"}}},
-			{Path: "/a/**", Headers: []swell.Pair{{Name: "X-A", Value: "1"}, {Name: "X-B", Value: "2"}}},
+			{Path: "/a/**", Headers: []swell.Value{{Name: "X-A", Exact: "1"}}},
+			{Path: "/a/**", Headers: []swell.Value{{Name: "X-A", Exact: "1"}, {Name: "X-B", Exact: "2"}}},
 			{Path: "/a/**", Methods: []string{"GET"}},
-			{Path: "/a/**", Query: []swell.Pair{{Name: "v", Value: "a b"}}},
-			{Path: "/a/**", Query: []swell.Pair{{Name: "v", Value: "a b"}}},
+			{Path: "/a/**", Query: []swell.Value{{Name: "v", Exact: "a b"}}},
+			{Path: "/a/**", Query: []swell.Value{{Name: "v", Exact: "a b"}}},
 			{Path: "/only", Methods: []string{"GET", "PUT"}},
 			{Path: "/only", Methods: []string{"PATCH"}},
 		}, []ask{
@@ -125,8 +125,8 @@ func TestPrecedence(t *testing.T) {
 			}
 		})
 	}
-	r := routerOf(t, swell.Match{Path: "/a"}, swell.Match{Path: "/a", Headers: []swell.Pair{{Name: "X-A", Value: "1"}}},
-		swell.Match{Path: "/a", Headers: []swell.Pair{{Name: "Accept", Value: "x"}, {Name: "X-A", Value: "1"}}})
+	r := routerOf(t, swell.Match{Path: "/a"}, swell.Match{Path: "/a", Headers: []swell.Value{{Name: "X-A", Exact: "1"}}},
+		swell.Match{Path: "/a", Headers: []swell.Value{{Name: "Accept", Exact: "x"}, {Name: "X-A", Exact: "1"}}})
 	if got := lookUp(t, r, request("GET", "h", "/a", "x-a", "1")); got != "1" {
 		t.Errorf("one header: route %s", got)
 	}
@@ -186,10 +186,10 @@ func randomMatch(rnd *rand.Rand) swell.Match {
 		m.Methods = []string{"GET"}
 	}
 	if rnd.IntN(4) == 0 {
-		m.Headers = []swell.Pair{{Name: "X-A", Value: "1"}}
+		m.Headers = []swell.Value{{Name: "X-A", Exact: "1"}}
 	}
 	if rnd.IntN(4) == 0 {
-		m.Query = []swell.Pair{{Name: "q", Value: "1"}}
+		m.Query = []swell.Value{{Name: "q", Exact: "1"}}
 	}
 	return m
 }

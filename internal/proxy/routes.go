@@ -15,8 +15,8 @@ type RouteInfo struct {
 	Host     string          `json:"host"` // "*" for any
 	Path     string          `json:"path"` // "/**" for any
 	Methods  []string        `json:"methods,omitempty"`
-	Headers  []swell.Pair    `json:"headers,omitempty"`
-	Query    []swell.Pair    `json:"query,omitempty"`
+	Headers  []swell.Value   `json:"headers,omitempty"`
+	Query    []swell.Value   `json:"query,omitempty"`
 	To       []swell.Target  `json:"to,omitempty"`
 	Redirect *swell.Redirect `json:"redirect,omitempty"`
 	Use      []string        `json:"use,omitempty"` // names of filters, outermost first, the gateway's included
@@ -177,7 +177,7 @@ func (m *matcher) says() string {
 		parts = append(parts, h.name+": "+h.value)
 	}
 	for _, q := range m.query {
-		parts = append(parts, q.Name+"="+q.Value)
+		parts = append(parts, q.Name+"="+q.Exact)
 	}
 	return strings.Join(parts, ", ")
 }

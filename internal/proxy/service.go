@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,9 +21,10 @@ type service struct {
 	plane *Plane
 	room  room
 
-	balancer atomic.Pointer[balancerBox]
-	hold     atomic.Pointer[swell.Hold]
-	closed   atomic.Bool // no snapshot names it any more
+	balancer  atomic.Pointer[balancerBox]
+	transport atomic.Pointer[transportBox]
+	hold      atomic.Pointer[swell.Hold]
+	closed    atomic.Bool // no snapshot names it any more
 
 	wait     *telemetry.Wait
 	ejected  [3]*telemetry.Counter // by outCause
@@ -63,8 +65,18 @@ func (p *Plane) newService(name string) *service {
 // Held for a service whose snapshot says nothing about it.
 var defaultHold = swell.Hold{Max: 1024, Timeout: 30 * time.Second}
 
-// update makes the endpoints those of u. box is the balancer to use from now on.
-func (s *service) update(u *swell.Upstream, box *balancerBox) {
+// update makes the endpoints those of u. box is the balancer to use from now on, and
+// via what carries requests to them.
+func (s *service) update(u *swell.Upstream, box *balancerBox, via *transportBox) {
+	if old := s.transport.Swap(via); old != nil && old != via {
+		old.Close()
+	}
+	addrs := make([]string, 0, len(u.Endpoints))
+	for _, e := range u.Endpoints {
+		addrs = append(addrs, e.Addr)
+	}
+	slices.Sort(addrs)
+	via.Keep(slices.Compact(addrs))
 	hold := u.Hold
 	if hold == (swell.Hold{}) {
 		hold = defaultHold
@@ -129,7 +141,8 @@ func (s *service) rebalance(box *balancerBox) {
 // close ends the service: who still waits for it is told so.
 func (s *service) close() {
 	s.closed.Store(true)
-	s.update(&swell.Upstream{Service: s.name}, s.balancer.Load())
+	s.update(&swell.Upstream{Service: s.name}, s.balancer.Load(), s.transport.Load())
+	s.transport.Load().Close()
 	s.room.dismiss()
 }
 

@@ -17,6 +17,7 @@ type table struct {
 	snapshot *swell.Snapshot
 	services map[string]*serviceRound
 	balancer map[string]*balancerBox
+	via      map[string]*transportBox
 	router   *router
 	edges    map[swell.Edge]*edgeRound
 }
@@ -34,7 +35,7 @@ type edgeRound struct {
 func (p *Plane) compile(snap *swell.Snapshot, old *table) (*table, error) {
 	t := &table{
 		snapshot: snap, services: map[string]*serviceRound{},
-		balancer: map[string]*balancerBox{}, edges: map[swell.Edge]*edgeRound{},
+		balancer: map[string]*balancerBox{}, via: map[string]*transportBox{}, edges: map[swell.Edge]*edgeRound{},
 	}
 	same := old != nil && len(old.services) == len(snap.Upstreams)
 	for i := range snap.Upstreams {
@@ -47,6 +48,11 @@ func (p *Plane) compile(snap *swell.Snapshot, old *table) (*table, error) {
 			return nil, fmt.Errorf("service %s: %w", u.Service, err)
 		}
 		t.services[u.Service], t.balancer[u.Service] = to, box
+		if old != nil && old.via[u.Service] != nil && old.via[u.Service].same(u) {
+			t.via[u.Service] = old.via[u.Service]
+		} else if t.via[u.Service], err = p.newTransport(u); err != nil {
+			return nil, fmt.Errorf("service %s: %w", u.Service, err)
+		}
 		same = same && old.services[u.Service] == to
 	}
 	if same && reflect.DeepEqual(snap.Gateway.Routes, old.snapshot.Gateway.Routes) && sameUses(snap.Gateway.Use, old.snapshot.Gateway.Use) {
@@ -73,11 +79,6 @@ func (p *Plane) compile(snap *swell.Snapshot, old *table) (*table, error) {
 }
 
 func (p *Plane) compileService(u *swell.Upstream, old *table) (*serviceRound, *balancerBox, error) {
-	switch u.Protocol {
-	case "", "http":
-	default:
-		return nil, nil, fmt.Errorf("protocol %q is not one that this version speaks; it is http", u.Protocol)
-	}
 	for _, e := range u.Endpoints {
 		if e.ID == "" || e.Addr == "" {
 			return nil, nil, fmt.Errorf("endpoint %q has no ID or no address", cmp.Or(e.ID, e.Addr))

@@ -66,7 +66,7 @@ func TestLoop(t *testing.T) {
 			three := rps
 			three.Min = 3
 			r.apps.Set(app(swell.Service{Name: "a", Scale: rps}, swell.Service{Name: "b", Scale: zero},
-				swell.Service{Name: "c", Scale: three}, swell.Service{Name: "far", Address: []string{"x:1"}}))
+				swell.Service{Name: "c", Scale: three}, swell.Service{Name: "far", Address: []swell.Address{{Addr: "x:1"}}}))
 			synctest.Wait()
 			if got := r.decided(); got != "a=1 b=0 c=3 " {
 				t.Errorf("decided %q", got)

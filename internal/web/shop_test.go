@@ -62,13 +62,13 @@ func newShop() *shop {
 		Name: "shop", Policy: swell.Enforce,
 		Services: []swell.Service{
 			svc("cart", 1, 6), svc("catalog", 1, 12, "pricing"), svc("orders", 2, 20, "cart", "payments"),
-			{Name: "payments", Protocol: "http", Address: []string{"10.0.0.7:8443", "10.0.0.8:8443"}},
+			{Name: "payments", Protocol: "http", Address: []swell.Address{{Addr: "10.0.0.7:8443", Weight: 1}, {Addr: "10.0.0.8:8443", Weight: 1}}},
 			svc("pricing", 1, 8), svc("search", 1, 4), svc("thumbnails", 0, 4), svc("web", 2, 20, "cart", "catalog", "search"),
 		},
 		Gateway: swell.Gateway{
 			Listen: ":8080", Use: []swell.Use{{Name: "access-log", Options: json.RawMessage(`{}`)}},
 			Routes: []swell.Route{
-				{Name: "beta", Match: swell.Match{Path: "/**", Headers: []swell.Pair{{Name: "X-Beta", Value: "1"}}}, To: []swell.Target{{Service: "web", Weight: 95}, {Service: "catalog", Weight: 5}}, Use: []swell.Use{{Name: "headers"}}},
+				{Name: "beta", Match: swell.Match{Path: "/**", Headers: []swell.Value{{Name: "X-Beta", Exact: "1"}}}, To: []swell.Target{{Service: "web", Weight: 95}, {Service: "catalog", Weight: 5}}, Use: []swell.Use{{Name: "headers"}}},
 				{Name: "orders", Match: swell.Match{Host: "shop.example", Path: "/api/orders/**", Methods: []string{"GET", "POST"}}, To: []swell.Target{{Service: "orders", Weight: 1}}, Use: []swell.Use{{Name: "timeout"}, {Name: "retry"}}},
 				{Name: "old", Match: swell.Match{Path: "/old"}, Redirect: &swell.Redirect{Path: "/", Status: 308}},
 				{Name: "all", Match: swell.Match{Path: "/**"}, To: []swell.Target{{Service: "web", Weight: 1}}},

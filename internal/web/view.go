@@ -50,7 +50,7 @@ func service(v view, svc swell.Service) Service {
 	stat := v.services[svc.Name]
 	out := Service{
 		Name: svc.Name, Traffic: sane(stat.Traffic), Waiting: stat.Waiting,
-		Address: svc.Address, Protocol: svc.Protocol, Uses: notNil(svc.Uses),
+		Address: addresses(svc), Protocol: string(svc.Protocol), Uses: notNil(svc.Uses),
 		Goals: goals(svc.Scale), SLO: svc.Scale.SLO.Latency.Seconds(), Quantile: svc.Scale.SLO.Quantile,
 	}
 	if len(svc.Address) > 0 {
@@ -250,10 +250,10 @@ func matchText(m swell.Match) string {
 	b.WriteString(m.Host)
 	b.WriteString(cmp.Or(m.Path, "/**"))
 	for i, q := range m.Query {
-		b.WriteString(map[bool]string{true: "?", false: "&"}[i == 0] + q.Name + "=" + q.Value)
+		b.WriteString(map[bool]string{true: "?", false: "&"}[i == 0] + q.Name + "=" + q.Exact)
 	}
 	for _, h := range m.Headers {
-		b.WriteString(" " + h.Name + ": " + h.Value)
+		b.WriteString(" " + h.Name + ": " + h.Exact)
 	}
 	return b.String()
 }
@@ -352,3 +352,12 @@ func notNil[T any](s []T) []T {
 
 // defaultFloor is the life of a floor set by hand.
 const defaultFloor = 10 * time.Minute
+
+// addresses are where a service is that Swell does not run.
+func addresses(svc swell.Service) []string {
+	var out []string
+	for _, a := range svc.Address {
+		out = append(out, a.Addr)
+	}
+	return out
+}

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -33,15 +34,16 @@ type conn struct {
 	m    meta
 	body body
 	last bool // no exchange after this one
+	used bool // a head was read
+	tls  *tls.ConnectionState
 
 	word    word
-	gone    atomic.Bool              // the client left
-	up      atomic.Pointer[upstream] // where the exchange is now, to be killed if it leaves
-	reading atomic.Uint32            // odd while a read of a body is under way
-	writing atomic.Uint32            // odd while a write of an answer is under way
-	stalled atomic.Bool              // the sweep ended such a read or write
-	stopped atomic.Bool              // reads of the body were interrupted
-	whole   atomic.Bool              // the request's body was read to its end
+	leash   exchange.Leash // holds where the exchange is now
+	reading atomic.Uint32  // odd while a read of a body is under way
+	writing atomic.Uint32  // odd while a write of an answer is under way
+	stalled atomic.Bool    // the sweep ended such a read or write
+	stopped atomic.Bool    // reads of the body were interrupted
+	whole   atomic.Bool    // the request's body was read to its end
 
 	mu        sync.Mutex
 	informed  bool // 100 Continue went out: under mu
@@ -71,7 +73,7 @@ func newConn(d *door, nc net.Conn) *conn {
 	c.in.nc = nc
 	c.body.c = c
 	c.onRead, c.onAsk = c.readSome, c.ask
-	c.inform, c.isGone = c.interim, c.gone.Load
+	c.inform, c.isGone = c.interim, c.leash.Gone
 	c.word.enter(inHead)
 	return c
 }
@@ -97,8 +99,49 @@ func (c *conn) serve() {
 		c.in.free()
 		_ = c.nc.Close()
 	}()
+	if !c.ready() {
+		return
+	}
 	for c.receive() && c.exchange() {
 	}
+}
+
+// ready has the connection opened; false if it ended, or spoke HTTP/2 from the start.
+func (c *conn) ready() bool {
+	d := c.door
+	if d.Open == nil {
+		return true
+	}
+	nc, peer, state, err := d.Open(d.ctx, c.nc)
+	if err != nil {
+		return false
+	}
+	if nc != c.nc {
+		c.mu.Lock() // the sweep and the drain look at it
+		c.nc, c.raw = nc, rawOf(nc)
+		c.mu.Unlock()
+		c.in.nc = nc
+		_, c.plain = nc.(syscall.Conn)
+		c.plain = c.plain && c.raw != nil
+	}
+	if peer.IsValid() {
+		c.peer = peer
+	}
+	c.tls = state
+	if state != nil && state.NegotiatedProtocol == "h2" {
+		c.http2(nil)
+		return false
+	}
+	return true
+}
+
+// preface begins a connection of HTTP/2 (RFC 9113, 3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// http2 serves the connection as HTTP/2, read being what was read of it.
+func (c *conn) http2(read []byte) {
+	c.word.enter(piped)
+	c.door.HTTP2(c.door.ctx, c.nc, c.peer, c.tls, read)
 }
 
 // receive reads a request's head into an exchange. It returns false if there is
@@ -109,10 +152,19 @@ func (c *conn) receive() bool {
 	fresh := in.r
 	for {
 		if in.w > fresh {
+			b := in.b[in.r:in.w]
+			if b[0] == 'P' && !c.used && c.door.HTTP2 != nil && c.tls == nil {
+				if n := min(len(b), len(preface)); string(b[:n]) == preface[:n] {
+					if n == len(preface) {
+						c.http2(b)
+						return false
+					}
+					goto more
+				}
+			}
 			if c.x == nil {
 				c.open()
 			}
-			b := in.b[in.r:in.w]
 			if class[b[0]]&token == 0 && b[0] != '\r' {
 				return c.refuse(badLine)
 			}
@@ -125,9 +177,11 @@ func (c *conn) receive() bool {
 				}
 				if n > 0 {
 					in.r += n
+					c.used = true
 					return true
 				}
 			}
+		more:
 			if phaseOf(c.word.Load()) == idle {
 				c.word.enter(inHead)
 				c.door.sweep.wake()
@@ -220,8 +274,8 @@ func (c *conn) readSome(fd uintptr) bool {
 func (c *conn) open() {
 	x := c.door.exchanges.Get().(*exchange.Exchange)
 	c.x = x
-	x.Peer, x.Local, x.TLS, x.Caller = c.peer, c.local, c.door.TLS, c.door.Caller
-	x.Inform, x.Gone, x.Codec = c.inform, c.isGone, c
+	x.Peer, x.Local, x.TLS, x.Caller = c.peer, c.local, c.tls, c.door.Caller
+	x.Inform, x.Gone, x.Leash, x.Codec = c.inform, c.isGone, &c.leash, c
 }
 
 // exchange handles the request and answers it. It returns whether another may
@@ -362,10 +416,9 @@ func (c *conn) close() { _ = c.nc.Close() }
 // cut ends the connection whatever it does, from another goroutine.
 func (c *conn) cut() {
 	c.leave()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	_ = c.nc.Close()
-	if t := c.up.Load(); t != nil {
-		_ = t.nc.SetDeadline(past)
-	}
 }
 
 // body is the request's.
@@ -433,7 +486,7 @@ func (c *conn) interim(status int, h *exchange.Header) error {
 	c.writing.Add(1)
 	if err != nil {
 		c.leave()
-		return fmt.Errorf("%w: %w", ErrGone, err)
+		return fmt.Errorf("%w: %w", exchange.ErrGone, err)
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func TestFidelity(t *testing.T) {
 			t.Errorf("got %q, %v", b, err)
 		}
 		_ = r.stop()
-		if d := r.done(); len(d) != 1 || !errors.Is(d[0], ErrClosed) {
+		if d := r.done(); len(d) != 1 || !errors.Is(d[0], exchange.ErrClosed) {
 			t.Errorf("Done was told %v", d)
 		}
 	})

@@ -125,14 +125,14 @@ func (p *Pool) dial(x *exchange.Exchange, addr string, h *host) (*upstream, erro
 		limit = min(limit, time.Until(x.Deadline))
 	}
 	if limit <= 0 {
-		return nil, ErrTimeout
+		return nil, exchange.ErrTimeout
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	nc, err := p.o.Dial(ctx, addr)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, ErrTimeout
+			return nil, exchange.ErrTimeout
 		}
 		return nil, err
 	}
@@ -141,7 +141,7 @@ func (p *Pool) dial(x *exchange.Exchange, addr string, h *host) (*upstream, erro
 	defer p.mu.Unlock()
 	if p.closed {
 		_ = nc.Close()
-		return nil, ErrPoolClosed
+		return nil, exchange.ErrPoolClosed
 	}
 	u.place = len(p.conns)
 	p.conns = append(p.conns, u)
@@ -194,7 +194,7 @@ func (p *Pool) pass(now int64) (active, any bool) {
 		}
 		active = true
 		if d := u.deadline.Load(); d != 0 && now > d {
-			u.kill(v, &ErrTimeout)
+			u.kill(v, &exchange.ErrTimeout)
 		}
 	}
 	any = len(p.conns) > 0

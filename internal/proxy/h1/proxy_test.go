@@ -37,7 +37,7 @@ func newRig(t testing.TB, upstream string, opts ...rigOption) *rig {
 	}
 	r.server.Handle = func(x *exchange.Exchange) {
 		if err := r.pool.RoundTrip(x, upstream); err != nil {
-			x.Reply(Status(err), err.Error())
+			x.Reply(exchange.Status(err), err.Error())
 		}
 	}
 	for _, f := range opts {

@@ -83,7 +83,7 @@ func (c *conn) answer() error {
 			c.abort(ends)
 			return err
 		}
-		if err := s.piece(p); errors.Is(err, errLong) {
+		if err := s.piece(p); errors.Is(err, exchange.ErrLong) {
 			r.Body.Close()
 			c.abort(ends)
 			return err
@@ -108,7 +108,7 @@ func (c *conn) left(err error) error {
 		return nil
 	}
 	c.leave()
-	return fmt.Errorf("%w: %w", ErrGone, err)
+	return fmt.Errorf("%w: %w", exchange.ErrGone, err)
 }
 
 // broke ends an answer that the client didn't take.
@@ -138,7 +138,7 @@ func (c *conn) unwanted() bool {
 	if q.Expect && !c.informed {
 		return true
 	}
-	if c.up.Load() != nil { // it may be on its way there still
+	if c.leash.Held() { // it may be on its way there still
 		return c.x.Response.Status >= 400
 	}
 	return q.Length-q.Bytes > mostSkip // of chunked ones nobody knows

@@ -26,10 +26,10 @@ const mostInterims = 64
 // body. It outlives its hold on the connection, which ends with the body.
 type answer struct {
 	in   reader
-	u    *upstream // nil once the body ended
-	c    *conn     // the client's connection; nil if it is another codec's
-	keep bool      // the connection may be used again
-	err  error     // what Next returns once u is nil
+	u    *upstream       // nil once the body ended
+	l    *exchange.Leash // the client's; nil if there is none
+	keep bool            // the connection may be used again
+	err  error           // what Next returns once u is nil
 }
 
 var answers = sync.Pool{New: func() any { return new(answer) }}
@@ -37,13 +37,12 @@ var answers = sync.Pool{New: func() any { return new(answer) }}
 // RoundTrip sends x.Request to addr and returns once the head of the answer is in
 // x.Response, whose body (or Tunnel) streams; interim answers go to x.Inform.
 // x.Response must be empty (Drop). It obeys x.Deadline, for the answer's body
-// too. It never sends a request twice. The error is an [*Error].
+// too. It never sends a request twice. The error is an [*exchange.AttemptError].
 //
 // The request's body may still be read after it returned, by another goroutine,
 // when the upstream answers early: until the response's body was closed or gave
 // an error (io.EOF included), nobody else may touch x.Request.Body and Trailer.
 func (p *Pool) RoundTrip(x *exchange.Exchange, addr string) error {
-	c, _ := x.Codec.(*conn)
 	h := p.host(addr)
 	var deadline int64
 	if !x.Deadline.IsZero() {
@@ -56,18 +55,15 @@ func (p *Pool) RoundTrip(x *exchange.Exchange, addr string) error {
 		if u == nil {
 			var err error
 			if u, err = p.dial(x, addr, h); err != nil {
-				return &Error{Addr: addr, Phase: Dial, Safe: !t.consumed, Err: err}
+				return &exchange.AttemptError{Addr: addr, Phase: exchange.PhaseDial, Safe: !t.consumed, Err: err}
 			}
 		}
-		t.a.u, t.a.c, t.a.in.nc = u, c, u.nc
+		t.a.u, t.a.l, t.a.in.nc = u, x.Leash, u.nc
 		u.deadline.Store(deadline)
 		p.sweep.wake()
-		if c != nil {
-			c.up.Store(u)
-			if c.gone.Load() {
-				t.a.finish(false)
-				return &Error{Addr: addr, Phase: Dial, Safe: !t.consumed, Err: ErrGone}
-			}
+		if x.Leash != nil && !x.Leash.Hold(u) {
+			t.a.finish(false)
+			return &exchange.AttemptError{Addr: addr, Phase: exchange.PhaseDial, Safe: !t.consumed, Err: exchange.ErrGone}
 		}
 		reused := u.used
 		werr := t.send(u)
@@ -79,19 +75,19 @@ func (p *Pool) RoundTrip(x *exchange.Exchange, addr string) error {
 		}
 		if t.body != nil { // the client's fault, before anything was sent
 			t.a.finish(false)
-			return &Error{Addr: addr, Phase: Write, Reused: reused, Err: t.body}
+			return &exchange.AttemptError{Addr: addr, Phase: exchange.PhaseWrite, Reused: reused, Err: t.body}
 		}
 		phase, err := t.head(u)
 		if err == nil {
 			t.a = nil
 			return nil
 		}
-		if werr != nil && phase == Wait {
-			phase = Write
+		if werr != nil && phase == exchange.PhaseWait {
+			phase = exchange.PhaseWrite
 		}
 		t.a.finish(false)
 		x.Response.Header.Reset()
-		return &Error{Addr: addr, Phase: phase, Reused: reused,
+		return &exchange.AttemptError{Addr: addr, Phase: phase, Reused: reused,
 			Safe: t.s.wrote == 0 && !t.consumed, Err: err}
 	}
 }
@@ -141,7 +137,7 @@ func (t *trip) send(u *upstream) error {
 		t.x.Wrote(t.x)
 	}
 	if !t.complete {
-		u.sender = send(u, t.a.c, &t.x.Request, t.pending, t.s.chunked, t.s.left)
+		u.sender = send(u, t.x, t.pending, t.s.chunked, t.s.left)
 	}
 	return nil
 }
@@ -196,21 +192,21 @@ func (t *trip) build(u *upstream) {
 
 // blame says whose fault a broken request body is.
 func (t *trip) blame(err error) error {
-	if t.a.c != nil && t.a.c.gone.Load() {
-		return ErrGone
+	if t.a.l != nil && t.a.l.Gone() {
+		return exchange.ErrGone
 	}
-	return fmt.Errorf("%w: %w", ErrRequest, err)
+	return fmt.Errorf("%w: %w", exchange.ErrRequest, err)
 }
 
 // head reads up to the final answer's head and makes x.Response of it.
-func (t *trip) head(u *upstream) (Phase, error) {
+func (t *trip) head(u *upstream) (exchange.Phase, error) {
 	x, a, o := t.x, t.a, &u.pool.o
 	in := &a.in
 	in.head = newHead(0, o.Head)
 	in.b, in.r, in.w = in.head, 0, 0
 	r := &x.Response
 	var m meta
-	phase, interims, fresh := Wait, 0, 0
+	phase, interims, fresh := exchange.PhaseWait, 0, 0
 	for {
 		if bytes.IndexByte(in.b[fresh:in.w], '\n') >= 0 {
 			m = meta{}
@@ -218,9 +214,9 @@ func (t *trip) head(u *upstream) (Phase, error) {
 			n, bad := answerHead(in.b[in.r:in.w], &r.Header, &m, o.Fields, x.Request.Method == "HEAD")
 			switch {
 			case bad == manyFields:
-				return Head, ErrHeadTooLarge
+				return exchange.PhaseHead, exchange.ErrHeadTooLarge
 			case bad != nil:
-				return Head, fmt.Errorf("%w: %s", ErrMalformed, bad.why)
+				return exchange.PhaseHead, fmt.Errorf("%w: %s", exchange.ErrMalformed, bad.why)
 			}
 			in.r += n
 			if n > 0 && (m.status >= 200 || m.status == 101) {
@@ -228,7 +224,7 @@ func (t *trip) head(u *upstream) (Phase, error) {
 			}
 			if n > 0 {
 				if interims++; interims > mostInterims {
-					return Head, fmt.Errorf("%w: too many interim answers", ErrMalformed)
+					return exchange.PhaseHead, fmt.Errorf("%w: too many interim answers", exchange.ErrMalformed)
 				}
 				t.interim(u, m.status)
 				fresh = in.r
@@ -237,7 +233,7 @@ func (t *trip) head(u *upstream) (Phase, error) {
 		}
 		fresh = in.w
 		if in.w == len(in.b) && !in.grow(o.Head) {
-			return Head, ErrHeadTooLarge
+			return exchange.PhaseHead, exchange.ErrHeadTooLarge
 		} else if in.w < fresh {
 			fresh = in.w
 		}
@@ -249,7 +245,7 @@ func (t *trip) head(u *upstream) (Phase, error) {
 		n, err := u.nc.Read(in.b[in.w:])
 		in.w += n
 		if n > 0 {
-			phase = Head
+			phase = exchange.PhaseHead
 		} else if err != nil {
 			return phase, t.broken(u, err)
 		}
@@ -259,13 +255,13 @@ func (t *trip) head(u *upstream) (Phase, error) {
 	}
 	if m.status == 101 {
 		if x.Request.Upgrade == nil {
-			return Head, fmt.Errorf("%w: switches protocols unasked", ErrMalformed)
+			return exchange.PhaseHead, fmt.Errorf("%w: switches protocols unasked", exchange.ErrMalformed)
 		}
 		if u.word.enter(piped) {
-			return Head, u.cause(ErrTimeout)
+			return exchange.PhaseHead, u.cause(exchange.ErrTimeout)
 		}
-		if a.c != nil {
-			a.c.up.Store(nil)
+		if a.l != nil {
+			a.l.Release()
 		}
 		a.u = nil
 		r.Status, r.Reason, r.Memory = m.status, m.reason, a
@@ -310,7 +306,7 @@ func (t *trip) interim(u *upstream, status int) {
 // broken says why no head came.
 func (t *trip) broken(u *upstream, err error) error {
 	err = u.cause(err)
-	if s := u.sender; s != nil && errors.Is(err, ErrRequest) {
+	if s := u.sender; s != nil && errors.Is(err, exchange.ErrRequest) {
 		<-s.done
 		return t.blame(s.err)
 	}
@@ -347,7 +343,7 @@ func (a *answer) Next() ([]byte, error) {
 		a.err = err
 		a.finish(true)
 	} else {
-		a.err = &Error{Addr: a.u.host.addr, Phase: Body, Err: a.u.cause(err)}
+		a.err = &exchange.AttemptError{Addr: a.u.host.addr, Phase: exchange.PhaseBody, Err: a.u.cause(err)}
 		a.finish(false)
 	}
 	return nil, a.err
@@ -359,7 +355,7 @@ func (a *answer) Ready() bool { return a.u == nil || a.in.ready() }
 // Close gives up what is left.
 func (a *answer) Close() {
 	if a.u != nil {
-		a.err = ErrClosed
+		a.err = exchange.ErrClosed
 		a.finish(false)
 	}
 }
@@ -372,8 +368,8 @@ func (a *answer) finish(well bool) {
 		u.sender = nil
 		well = s.stop() && well
 	}
-	if a.c != nil {
-		a.c.up.Store(nil)
+	if a.l != nil {
+		a.l.Release()
 	}
 	if well && a.keep && len(a.in.rest()) == 0 {
 		u.pool.put(u)

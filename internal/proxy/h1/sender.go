@@ -13,7 +13,7 @@ import (
 // reads the answer, so that neither waits for the other.
 type sender struct {
 	u        *upstream
-	c        *conn // nil if the body is not ours to interrupt
+	x        *exchange.Exchange
 	q        *exchange.Request
 	s        sink
 	pending  []byte        // read before, to be written first
@@ -34,8 +34,9 @@ const (
 )
 
 // send starts a sender. Whoever ends the exchange stops it.
-func send(u *upstream, c *conn, q *exchange.Request, pending []byte, chunked bool, left int64) *sender {
-	s := &sender{u: u, c: c, q: q, pending: pending, done: make(chan struct{}),
+func send(u *upstream, x *exchange.Exchange, pending []byte, chunked bool, left int64) *sender {
+	q := &x.Request
+	s := &sender{u: u, x: x, q: q, pending: pending, done: make(chan struct{}),
 		s: sink{nc: u.nc, chunked: chunked, left: left}}
 	if q.Expect {
 		s.start, s.patience = make(chan bool, 1), u.pool.o.ExpectTime
@@ -64,10 +65,10 @@ func (s *sender) run(v uint64) {
 	err := s.pump()
 	if err != nil && !s.stopping.Load() {
 		s.err = err
-		if s.c != nil && s.c.gone.Load() {
-			s.u.kill(v, &ErrGone)
+		if s.x.Leash != nil && s.x.Leash.Gone() {
+			s.u.kill(v, &exchange.ErrGone)
 		} else {
-			s.u.kill(v, &ErrRequest)
+			s.u.kill(v, &exchange.ErrRequest)
 		}
 	}
 }
@@ -99,7 +100,7 @@ func (s *sender) pump() (err error) {
 		if err != nil {
 			return err
 		}
-		if err := s.s.piece(p); err == errLong {
+		if err := s.s.piece(p); err == exchange.ErrLong {
 			return err
 		} else if err != nil {
 			return nil
@@ -147,14 +148,14 @@ func (s *sender) stop() bool {
 		return false
 	}
 	_ = s.u.nc.SetWriteDeadline(past)
-	if s.c != nil {
-		s.c.interrupt()
+	if s.x.Codec != nil {
+		s.x.Codec.Interrupt()
 	} else {
 		s.q.Body.Close()
 	}
 	<-s.done
-	if s.c != nil {
-		s.c.resume()
+	if s.x.Codec != nil {
+		s.x.Codec.Resume()
 	}
 	if s.ok {
 		_ = s.u.nc.SetWriteDeadline(time.Time{})

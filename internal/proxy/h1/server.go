@@ -2,10 +2,12 @@ package h1
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,15 +36,26 @@ type Server struct {
 	// block. A panic in it is logged and answered 500. An exchange without a
 	// status after it is answered 500.
 	Handle func(x *exchange.Exchange)
-	// Done is told once the answer was sent, or broke with err: ErrGone, or the
+	// Done is told once the answer was sent, or broke with err: exchange.ErrGone, or the
 	// error of the body. x is valid until it returns. It may be nil.
 	Done func(x *exchange.Exchange, err error)
 	// Refused is told of requests that never became exchanges: the status that
 	// they were answered, and why. It may be nil.
 	Refused func(peer net.Addr, status int, why string)
 
+	// Open, if set, readies a connection, on its goroutine and within HeadTime, before
+	// anything is read: a PROXY header, TLS. It returns the connection to speak on, the
+	// client's address if it is another than the connection's (else zero), and the TLS
+	// state if there is one. Its error ends the connection without a word. It has
+	// counted and logged what there is to say.
+	Open func(ctx context.Context, nc net.Conn) (net.Conn, netip.AddrPort, *tls.ConnectionState, error)
+	// HTTP2, if set, serves a connection that speaks HTTP/2: ALPN named it, or the
+	// client began with its preface, in which case read is what was read already, the
+	// preface included. It returns when the connection has ended. ctx ends when the
+	// server drains; DrainTime later the connection is closed.
+	HTTP2 func(ctx context.Context, nc net.Conn, peer netip.AddrPort, state *tls.ConnectionState, read []byte)
+
 	Caller string // x.Caller of every exchange
-	TLS    bool   // x.TLS of every exchange
 	Limits Limits
 
 	// DrainTime bounds how long exchanges in flight may go on once ctx ended; 30 s.
@@ -57,6 +70,7 @@ type Server struct {
 // door is one Serve under way.
 type door struct {
 	Server
+	ctx       context.Context // ends when draining begins
 	exchanges sync.Pool
 	sweep     sweeper
 	draining  atomic.Bool
@@ -75,7 +89,7 @@ type door struct {
 // ended. An error of l that lasts ends it at once, with that error. It may be
 // called once for each of several listeners.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	d := &door{Server: *s}
+	d := &door{Server: *s, ctx: ctx}
 	d.room = sync.NewCond(&d.mu)
 	d.exchanges.New = func() any { return new(exchange.Exchange) }
 	d.DrainTime, d.Linger = or(d.DrainTime, 30*time.Second), or(d.Linger, 100*time.Millisecond)

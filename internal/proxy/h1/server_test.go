@@ -304,7 +304,7 @@ func TestAnotherAttemptWithinAnUpload(t *testing.T) {
 		r.server.Handle = func(x *exchange.Exchange) {
 			body := &replayed{Body: x.Request.Body}
 			x.Request.Body = body
-			if err := r.pool.RoundTrip(x, bad); !errors.Is(err, ErrClosed) {
+			if err := r.pool.RoundTrip(x, bad); !errors.Is(err, exchange.ErrClosed) {
 				t.Errorf("the first attempt: %v", err)
 			}
 			close(broke)

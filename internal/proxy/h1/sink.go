@@ -38,7 +38,7 @@ func (s *sink) piece(p []byte) error {
 		return nil
 	}
 	if s.left -= int64(len(p)); s.left < 0 {
-		return errLong
+		return exchange.ErrLong
 	}
 	if len(s.out)+len(p) > cap(s.out) {
 		if err := s.flush(); err != nil {
@@ -61,7 +61,7 @@ func (s *sink) end(trailer *exchange.Header) error {
 	if s.chunked {
 		s.out = appendChunkEnd(s.out, trailer)
 	} else if s.left > 0 {
-		return ErrShort
+		return exchange.ErrShort
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func virtual(t *testing.T, serve func(c *client), f func(w *world)) {
 					w.mu.Lock()
 					w.errs = append(w.errs, err)
 					w.mu.Unlock()
-					x.Reply(Status(err), "")
+					x.Reply(exchange.Status(err), "")
 				}
 			},
 			Done: func(_ *exchange.Exchange, err error) { w.mu.Lock(); w.dones = append(w.dones, err); w.mu.Unlock() },
@@ -122,12 +122,12 @@ func (w *world) dial() *client {
 	return newClient(w.t, nc)
 }
 
-func (w *world) phase(p Phase, is error) {
+func (w *world) phase(p exchange.Phase, is error) {
 	w.t.Helper()
 	if len(w.errs) != 1 {
 		w.t.Fatalf("errors %v", w.errs)
 	}
-	var e *Error
+	var e *exchange.AttemptError
 	if !errors.As(w.errs[0], &e) || e.Phase != p || !errors.Is(e, is) {
 		w.t.Errorf("error %v, want %s: %v", w.errs[0], p, is)
 	}
@@ -171,7 +171,7 @@ func TestVirtualTime(t *testing.T) {
 		if d := time.Since(at); d < 2*time.Second || d > 2100*time.Millisecond {
 			w.t.Errorf("after %v", d)
 		}
-		w.phase(Wait, ErrTimeout)
+		w.phase(exchange.PhaseWait, exchange.ErrTimeout)
 	})
 	run("a client in memory that leaves ends the exchange", slow(time.Hour), func(w *world) {
 		c := w.dial()
@@ -184,8 +184,8 @@ func TestVirtualTime(t *testing.T) {
 		if d := time.Since(at); d > 2*time.Second {
 			w.t.Errorf("it took %v", d)
 		}
-		w.phase(Wait, ErrGone)
-		if len(w.dones) != 1 || !errors.Is(w.dones[0], ErrGone) {
+		w.phase(exchange.PhaseWait, exchange.ErrGone)
+		if len(w.dones) != 1 || !errors.Is(w.dones[0], exchange.ErrGone) {
 			w.t.Errorf("Done was told %v", w.dones)
 		}
 	})
@@ -208,7 +208,7 @@ func TestVirtualTime(t *testing.T) {
 		if d := time.Since(at); d < 60*time.Second || d > 61*time.Second {
 			w.t.Errorf("after %v", d)
 		}
-		w.phase(Wait, ErrGone)
+		w.phase(exchange.PhaseWait, exchange.ErrGone)
 	})
 	run("Expect that is not answered: the body after a second", func(c *client) {
 		c.head()
@@ -288,8 +288,8 @@ func TestVirtualTime(t *testing.T) {
 		c.want("GET", 200, "!")
 		c.send(get)
 		c.want("GET", 502, "")
-		w.phase(Wait, ErrClosed)
-		var e *Error
+		w.phase(exchange.PhaseWait, exchange.ErrClosed)
+		var e *exchange.AttemptError
 		if errors.As(w.errs[0], &e); !e.Reused || e.Safe {
 			w.t.Errorf("%+v", e)
 		}
@@ -299,8 +299,8 @@ func TestVirtualTime(t *testing.T) {
 		c := w.dial()
 		c.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok")
 		c.want("POST", 502, "")
-		w.phase(Dial, syscall.ECONNREFUSED)
-		var e *Error
+		w.phase(exchange.PhaseDial, syscall.ECONNREFUSED)
+		var e *exchange.AttemptError
 		if errors.As(w.errs[0], &e); !e.Safe || !e.Refused() {
 			w.t.Errorf("%+v", e)
 		}
@@ -379,21 +379,21 @@ func TestBadAnswers(t *testing.T) {
 	big := strings.Repeat("v", 70<<10)
 	for name, tt := range map[string]struct {
 		answer string
-		phase  Phase
+		phase  exchange.Phase
 		is     error
 	}{
-		"nothing":         {"", Wait, ErrClosed},
-		"half a head":     {"HTTP/1.1 200 OK\r\nA: b\r\n", Head, ErrClosed},
-		"no HTTP":         {"SSH-2.0-OpenSSH_9.2\r\n", Head, ErrMalformed},
-		"HTTP/2":          {"HTTP/2.0 200 OK\r\n\r\n", Head, ErrMalformed},
-		"status too low":  {"HTTP/1.1 099 X\r\n\r\n", Head, ErrMalformed},
-		"CL and TE":       {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", Head, ErrMalformed},
-		"two lengths":     {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", Head, ErrMalformed},
-		"folded":          {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", Head, ErrMalformed},
-		"bare LF":         {"HTTP/1.1 200 OK\nA: b\n\n", Head, ErrMalformed},
-		"large head":      {"HTTP/1.1 200 OK\r\nA: " + big + "\r\n\r\n", Head, ErrHeadTooLarge},
-		"many fields":     {"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 300) + "\r\n", Head, ErrHeadTooLarge},
-		"endless interim": {strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 100), Head, ErrMalformed},
+		"nothing":         {"", exchange.PhaseWait, exchange.ErrClosed},
+		"half a head":     {"HTTP/1.1 200 OK\r\nA: b\r\n", exchange.PhaseHead, exchange.ErrClosed},
+		"no HTTP":         {"SSH-2.0-OpenSSH_9.2\r\n", exchange.PhaseHead, exchange.ErrMalformed},
+		"HTTP/2":          {"HTTP/2.0 200 OK\r\n\r\n", exchange.PhaseHead, exchange.ErrMalformed},
+		"status too low":  {"HTTP/1.1 099 X\r\n\r\n", exchange.PhaseHead, exchange.ErrMalformed},
+		"CL and TE":       {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", exchange.PhaseHead, exchange.ErrMalformed},
+		"two lengths":     {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", exchange.PhaseHead, exchange.ErrMalformed},
+		"folded":          {"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", exchange.PhaseHead, exchange.ErrMalformed},
+		"bare LF":         {"HTTP/1.1 200 OK\nA: b\n\n", exchange.PhaseHead, exchange.ErrMalformed},
+		"large head":      {"HTTP/1.1 200 OK\r\nA: " + big + "\r\n\r\n", exchange.PhaseHead, exchange.ErrHeadTooLarge},
+		"many fields":     {"HTTP/1.1 200 OK\r\n" + strings.Repeat("A: b\r\n", 300) + "\r\n", exchange.PhaseHead, exchange.ErrHeadTooLarge},
+		"endless interim": {strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 100), exchange.PhaseHead, exchange.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(c *client) {

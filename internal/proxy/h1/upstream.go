@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"swell/internal/exchange"
 )
 
 // long ago: a deadline of then makes reads and writes return.
@@ -75,6 +77,14 @@ func (u *upstream) kill(v uint64, reason *error) {
 	}
 }
 
+// Cut ends the exchange under way, whose client left: it is only called while the
+// exchange's leash holds u.
+func (u *upstream) Cut() {
+	if v := u.word.Load(); phaseOf(v) == busy {
+		u.kill(v, &exchange.ErrGone)
+	}
+}
+
 func (u *upstream) close() {
 	if u.shut {
 		return
@@ -92,10 +102,10 @@ func (u *upstream) cause(err error) error {
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("%w: %w", ErrClosed, err)
+		return fmt.Errorf("%w: %w", exchange.ErrClosed, err)
 	}
 	if errors.Is(err, errChunk) {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
+		return fmt.Errorf("%w: %w", exchange.ErrMalformed, err)
 	}
 	return err
 }

@@ -27,7 +27,7 @@ func (c *conn) look(v uint64, now, age int64) {
 		_ = c.nc.SetDeadline(past)
 		return
 	}
-	if age < c.probeIn || c.gone.Load() {
+	if age < c.probeIn || c.leash.Gone() {
 		return
 	}
 	c.probeIn = age + min(2*age, int64(time.Second))
@@ -53,18 +53,7 @@ func stuck(n uint32, seen *uint32, since *int64, now, limit int64) bool {
 }
 
 // leave notes that the client is gone, and ends what is done for it.
-func (c *conn) leave() {
-	c.gone.Store(true)
-	u := c.up.Load()
-	if u == nil {
-		return
-	}
-	v := u.word.Load()
-	// If it is still ours, v is of an exchange of this client's.
-	if c.up.Load() == u && phaseOf(v) == busy {
-		u.kill(v, &ErrGone)
-	}
-}
+func (c *conn) leave() { c.leash.Leave() }
 
 // kill ends the phase seen in v: its read returns.
 func (c *conn) kill(v uint64) {
@@ -77,16 +66,16 @@ func (c *conn) kill(v uint64) {
 	}
 }
 
-// interrupt makes reads of the body return.
-func (c *conn) interrupt() {
+// Interrupt makes reads of the body return, as exchange.Codec has it.
+func (c *conn) Interrupt() {
 	c.stopped.Store(true)
 	_ = c.nc.SetReadDeadline(past)
 }
 
-// resume lets the body be read on after an interrupt, of which nothing was lost:
+// Resume lets the body be read on after an interrupt, of which nothing was lost:
 // another attempt may want the rest. Nobody reads it now.
-func (c *conn) resume() {
-	if !c.stopped.Swap(false) || c.gone.Load() {
+func (c *conn) Resume() {
+	if !c.stopped.Swap(false) || c.leash.Gone() {
 		return
 	}
 	if errors.Is(c.in.err, os.ErrDeadlineExceeded) {

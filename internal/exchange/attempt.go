@@ -1,4 +1,4 @@
-package h1
+package exchange
 
 import (
 	"errors"
@@ -11,11 +11,11 @@ type Phase uint8
 
 // The phases of an attempt.
 const (
-	Dial  Phase = iota // no connection was made
-	Write              // the request was being written
-	Wait               // the request was written, wholly or as far as the upstream read it; no byte of the answer came
-	Head               // the answer's head was being read
-	Body               // the answer's body was being read: its Next's error
+	PhaseDial  Phase = iota // no connection was made
+	PhaseWrite              // the request was being written
+	PhaseWait               // the request was written, wholly or as far as the upstream read it; no byte of the answer came
+	PhaseHead               // the answer's head was being read
+	PhaseBody               // the answer's body was being read: its Next's error
 )
 
 // String returns the phase's name in lower case.
@@ -23,27 +23,27 @@ func (p Phase) String() string {
 	return [...]string{"dial", "write", "wait", "head", "body"}[p]
 }
 
-// What may be wrong with an attempt; errors.Is finds them in an [Error].
+// What may be wrong with an attempt; errors.Is finds them in an [AttemptError].
 var (
 	ErrTimeout      = errors.New("deadline passed")                          // the exchange's Deadline, or the pool's dial timeout
 	ErrGone         = errors.New("client left")                              // while its answer was awaited
 	ErrRequest      = errors.New("malformed or unfinished request body")     // the client's fault, noticed while it was forwarded
 	ErrClosed       = errors.New("upstream closed the connection")           // before the answer was complete
-	ErrMalformed    = errors.New("malformed upstream answer")                // not HTTP/1.1 as RFC 9112 has it
-	ErrHeadTooLarge = errors.New("upstream answer's head is too large")      // over PoolOptions.MaxHead
+	ErrMalformed    = errors.New("malformed upstream answer")                // not HTTP as its RFC has it
+	ErrHeadTooLarge = errors.New("upstream answer's head is too large")      // over the pool's bound
 	ErrPoolClosed   = errors.New("upstream pool is closed")                  // after Pool.Close
 	ErrShort        = errors.New("body ended before its length was reached") // a filter's or an upstream's body
-	errLong         = errors.New("body is longer than its length")
+	ErrLong         = errors.New("body is longer than its length")           // likewise
 )
 
-// Error says why an attempt failed and what that means for another one.
-type Error struct {
+// AttemptError says why an attempt failed and what that means for another one.
+type AttemptError struct {
 	Addr  string // the upstream
 	Phase Phase
 	// Safe: no byte of the request can have been processed, and nothing of its
 	// body was consumed. Any method may be tried again, anywhere.
 	Safe bool
-	// Reused: the connection had carried exchanges before, so that a Wait with
+	// Reused: the connection had carried exchanges before, so that a PhaseWait with
 	// ErrClosed may only mean that the upstream was done with it. An idempotent
 	// request may be tried again at once, even at the same upstream.
 	Reused bool
@@ -51,13 +51,15 @@ type Error struct {
 }
 
 // Error says what was tried and what happened.
-func (e *Error) Error() string { return fmt.Sprintf("%s %s: %v", e.Phase, e.Addr, e.Err) }
+func (e *AttemptError) Error() string { return fmt.Sprintf("%s %s: %v", e.Phase, e.Addr, e.Err) }
 
 // Unwrap returns the cause.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *AttemptError) Unwrap() error { return e.Err }
 
 // Refused reports that nobody listens at the upstream's address.
-func (e *Error) Refused() bool { return e.Phase == Dial && errors.Is(e.Err, syscall.ECONNREFUSED) }
+func (e *AttemptError) Refused() bool {
+	return e.Phase == PhaseDial && errors.Is(e.Err, syscall.ECONNREFUSED)
+}
 
 // Status is the answer that an error of RoundTrip makes by itself: 504 for a
 // timeout, 499 for a client that left (it is logged, nobody reads it), 400 for a

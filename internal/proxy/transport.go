@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"reflect"
+
+	"swell"
+	"swell/internal/exchange"
+	"swell/internal/proxy/h1"
+)
+
+// transport carries exchanges to endpoints, by one protocol, over connections that
+// it keeps.
+type transport interface {
+	// RoundTrip sends x.Request to addr and returns once the head of the answer is in
+	// x.Response, which was empty; its body or tunnel streams. Interim answers go to
+	// x.Inform. It obeys x.Deadline, for the body too, and x.IdleTimeout, holds
+	// x.Leash as long as something is under way, calls x.Wrote, and never sends a
+	// request twice. Its error is an [*exchange.AttemptError].
+	RoundTrip(x *exchange.Exchange, addr string) error
+	// Keep closes the idle connections to all other addresses, and those in use when
+	// their exchanges end.
+	Keep(addrs []string)
+	// Close is Keep(nil); RoundTrip fails afterwards.
+	Close()
+}
+
+// transportBox holds a transport with what made it.
+type transportBox struct {
+	transport
+	protocol swell.Protocol
+	tls      *swell.UpstreamTLS
+	proxy    int
+	pool     swell.Pool
+}
+
+// same reports whether the box is what u wants.
+func (b *transportBox) same(u *swell.Upstream) bool {
+	return b.protocol == u.Protocol && b.proxy == u.Proxy && b.pool == u.Pool && reflect.DeepEqual(b.tls, u.TLS)
+}
+
+// newTransport makes the transport that u wants.
+func (p *Plane) newTransport(u *swell.Upstream) (*transportBox, error) {
+	box := &transportBox{protocol: u.Protocol, tls: u.TLS, proxy: u.Proxy, pool: u.Pool}
+	dial, err := p.dialer(u)
+	if err != nil {
+		return nil, err
+	}
+	switch u.Protocol {
+	case "", swell.HTTP:
+		o := p.opt.Pool
+		o.Dial = dial
+		if u.Pool.Idle > 0 {
+			o.Idle = u.Pool.Idle
+		}
+		if u.Pool.IdleTime > 0 {
+			o.IdleTime = u.Pool.IdleTime
+		}
+		if u.Pool.Connect > 0 {
+			o.DialTime = u.Pool.Connect
+		}
+		box.transport = h1.NewPool(o)
+	default:
+		return nil, fmt.Errorf("protocol %q is none of http, http2, grpc, tcp", u.Protocol)
+	}
+	return box, nil
+}
+
+// dialer returns what connects to the service's endpoints.
+func (p *Plane) dialer(u *swell.Upstream) (func(ctx context.Context, addr string) (net.Conn, error), error) {
+	if u.TLS != nil {
+		return nil, fmt.Errorf("TLS to a service is not wired yet")
+	}
+	return p.opt.Dial, nil
+}
