@@ -24,6 +24,8 @@ type builder struct {
 	options  Options
 	doc      *document
 	services []string // names, sorted: also of services that are wrong in themselves
+
+	mentioned map[string]bool // services that filters send requests to
 }
 
 // known reports whether there is a service of that name.
@@ -171,6 +173,7 @@ func (b *builder) service(name string, in service) swell.Service {
 		}
 	}
 	slices.Sort(out.Uses)
+	b.upstream(name, in, &out)
 	out.Balance = b.balance(in.Balance)
 	out.Use = b.uses(b.options.Filters, in.Use, "filter")
 	out.Stop = swell.Stop{Drain: in.Stop.Drain.D(), Grace: in.Stop.Grace.D()}
@@ -289,16 +292,21 @@ func (b *builder) address(name string, in service) []swell.Address {
 	}
 	var out []swell.Address
 	for i, a := range in.Address {
-		shown := b.show(a, "services", name, "address", i)
-		switch wrong := hostPort(a, false); {
-		case strings.HasPrefix(a, "dns:"):
+		path := []any{"services", name, "address", i}
+		if n := b.root.Find(path...); n != nil && n.Shape == plug.Map {
+			path = append(path, "at")
+		}
+		shown := b.show(a.At, path...)
+		switch wrong := hostPort(a.At, false); {
+		case a.At == "" && len(path) > 4: // it was said that at is missing
+		case strings.HasPrefix(a.At, "dns:"):
 			b.fail(where("address", i), "write HOST:PORT", "address %s: finding instances by DNS is not in this version", shown)
 		case wrong != "":
 			b.fail(where("address", i), "write it as 10.0.0.7:8080", "address %s %s", shown, wrong)
-		case slices.ContainsFunc(out, func(o swell.Address) bool { return o.Addr == a }):
+		case slices.ContainsFunc(out, func(o swell.Address) bool { return o.Addr == a.At }):
 			b.fail(where("address", i), "", "address %s is there twice", shown)
 		}
-		out = append(out, swell.Address{Addr: a, Weight: 1})
+		out = append(out, swell.Address{Addr: a.At, Weight: a.Weight, Zone: a.Zone})
 	}
 	for _, field := range []string{"dir", "env", "port", "resources", "stop"} {
 		if b.has("services", name, field) {
@@ -405,6 +413,15 @@ func (b *builder) use(catalog plug.Catalog, u use, noun string) swell.Use {
 		text = strings.TrimPrefix(text, noun+" "+u.Name+": ")
 		b.fail(u.pos, "", "%s %s: %s", noun, u.Name, text)
 		return out
+	}
+	if r, ok := options.(interface{ Services() []string }); ok {
+		for _, s := range r.Services() {
+			if !b.known(s) {
+				at := u.options.Holding(s)
+				b.fail(cmp.Or(at, u.options).Pos, b.hint(s, at, b.services), "%s %s: no service is named %q", noun, u.Name, s)
+			}
+			b.mentioned[s] = true
+		}
 	}
 	j, err := json.Marshal(options)
 	if err != nil {

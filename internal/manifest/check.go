@@ -122,7 +122,10 @@ func (b *builder) unused(app swell.App) {
 	if len(app.Gateway.Routes) == 0 {
 		return
 	}
-	called := map[string]bool{}
+	called := b.mentioned
+	for _, t := range app.Gateway.TCP {
+		called[t.Service] = true
+	}
 	for _, r := range app.Gateway.Routes {
 		for _, t := range r.To {
 			called[t.Service] = true

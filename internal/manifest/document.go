@@ -22,10 +22,13 @@ type document struct {
 }
 
 type gateway struct {
-	Listen string   `json:"listen" doc:"Where requests come in, host:port over HTTP/1.1. :8080 if there are routes."`
-	Use    []use    `json:"use" doc:"Filters for every route, outermost first."`
-	Routes []route  `json:"routes" doc:"Which requests go where. The most specific match wins, whatever the order."`
-	_      struct{} `later:"tls"`
+	Listen  string     `json:"listen" doc:"Where requests come in, host:port, over HTTP/1.1 or HTTP/2 in the clear. :8080 if there are routes and no tls."`
+	TLS     *tls       `json:"tls" doc:"Where requests come in over TLS: HTTP/1.1, HTTP/2 and HTTP/3."`
+	TCP     []tcpRoute `json:"tcp" doc:"Listeners whose connections are passed on to a service as they are."`
+	Proxies []prefix   `json:"proxies" doc:"Networks of load balancers in front, as 10.0.0.0/8: connections from there must begin with the PROXY protocol (version 1 or 2), and their Forwarded fields are believed."`
+	Limits  limits     `json:"limits" doc:"Bounds on what clients may take."`
+	Use     []use      `json:"use" doc:"Filters for every route, outermost first."`
+	Routes  []route    `json:"routes" doc:"Which requests go where. The most specific match wins, whatever the order."`
 }
 
 type route struct {
@@ -39,16 +42,16 @@ type route struct {
 }
 
 type match struct {
-	Host    string            `json:"host" doc:"The host, exact or with *. for any label in front: shop.example, *.shop.example."`
-	Path    string            `json:"path" doc:"The path: exact /a/b, with everything below it /a/**, with a name for any one segment /a/{id}."`
-	Methods []string          `json:"methods" doc:"The methods; none means all."`
-	Headers map[string]string `json:"headers" doc:"Headers that must be there with exactly these values."`
-	Query   map[string]string `json:"query" doc:"Query parameters that must be there with exactly these values."`
+	Host    string             `json:"host" doc:"The host, exact or with *. for any label in front: shop.example, *.shop.example."`
+	Path    pattern            `json:"path" doc:"The path: exact /a/b, with everything below it /a/**, with a name for any one segment /a/{id}, or {regex: EXPRESSION} (RE2) for all of it."`
+	Methods []string           `json:"methods" doc:"The methods; none means all."`
+	Headers map[string]pattern `json:"headers" doc:"Headers that must be there with exactly these values, or {regex: EXPRESSION} for all of the value."`
+	Query   map[string]pattern `json:"query" doc:"Query parameters that must be there with exactly these values, or {regex: EXPRESSION}."`
 }
 
 type rewrite struct {
 	Prefix *string `json:"prefix" doc:"Takes the place of what stands before /** in the path of the match."`
-	Path   *string `json:"path" doc:"Takes the place of the whole path."`
+	Path   *string `json:"path" doc:"Takes the place of the whole path; {name} and $1 stand for what the match's path found."`
 	Host   string  `json:"host" doc:"Takes the place of the Host header."`
 }
 
@@ -68,22 +71,29 @@ type service struct {
 	Dir       string            `json:"dir" doc:"The working directory, relative to the manifest's folder; that folder if not given."`
 	Env       map[string]string `json:"env" doc:"Environment variables. PORT and the addresses of the services in uses are set anyway."`
 	Port      int               `json:"port" min:"1" max:"65535" doc:"Where the program listens by itself. Without it, it listens on $PORT, and there can be several instances of it."`
-	Address   []string          `json:"address" doc:"Where the service is, host:port, if Swell does not run it. In place of command."`
+	Address   []address         `json:"address" doc:"Where the service is, host:port, if Swell does not run it. In place of command."`
 	Isolation string            `json:"isolation" enum:"auto,none" later:"namespace" doc:"How instances are kept apart."`
-	Protocol  string            `json:"protocol" enum:"http" later:"http2,grpc,tcp" doc:"What it speaks: http is HTTP/1.1."`
+	Protocol  string            `json:"protocol" enum:"http,http2,grpc,tcp" doc:"What it speaks: http is HTTP/1.1, http2 is HTTP/2 (by ALPN over TLS, else by prior knowledge), grpc is http2 whose failures are gRPC's, tcp is anything: connections are passed on."`
+	TLS       *upstreamTLS      `json:"tls" doc:"How it is spoken to by TLS; {} verifies its certificate by the system's roots. Not given: in the clear."`
+	Proxy     string            `json:"proxy-protocol" enum:"v1,v2" doc:"Connections to it begin with the PROXY protocol, which tells the client's address; over HTTP each request then has a connection of its own."`
 	Health    health            `json:"health" doc:"How it is found out that an instance can serve: by path, grpc or tcp, which is the default."`
 	Uses      []string          `json:"uses" doc:"The services that it calls."`
 	Resources resources         `json:"resources" doc:"What one instance may use."`
+	Spread    spread            `json:"spread" doc:"Over which of its instances requests are spread."`
+	Outliers  outliers          `json:"outliers" doc:"When an instance that does badly is taken out for a while."`
+	Pool      pool              `json:"connections" doc:"Bounds on the connections from one data plane to one instance."`
 	Balance   *use              `json:"balance" doc:"How requests are spread over its instances: a balancer's name, or its name with options."`
 	Use       []use             `json:"use" doc:"Filters for every call to it, from anyone, outermost first."`
 	Stop      stop              `json:"stop" doc:"How an instance is ended."`
 	Scale     scale             `json:"scale" doc:"How many instances there are."`
-	_         struct{}          `later:"image,build,tls,volumes,secrets,egress"`
+	_         struct{}          `later:"image,build,volumes,secrets,egress"`
 }
 
 // Default implements plug.Defaulter.
 func (s *service) Default() {
 	s.Isolation, s.Protocol = "auto", "http"
+	s.Outliers = outliers{Consecutive: 5, Requests: 100, Interval: ms(10_000), Base: ms(1000), Longest: ms(30_000), MaxEjected: 0.5}
+	s.Pool = pool{Pending: 1024, Idle: 256, IdleTime: ms(4000), Connect: ms(5000)}
 	s.Health = health{Interval: ms(1000), Timeout: ms(500), Failures: 3, Start: ms(60_000)}
 	s.Stop = stop{Drain: ms(15_000), Grace: ms(10_000)}
 	s.Scale.Min, s.Scale.Max = 1, 10

@@ -17,13 +17,14 @@ var methods = []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "
 func (b *builder) gateway(in *gateway) swell.Gateway {
 	out := swell.Gateway{Listen: in.Listen, Use: b.uses(b.options.Filters, in.Use, "filter")}
 	switch {
-	case in.Listen == "" && len(in.Routes) > 0 && !b.has("gateway", "listen"):
+	case in.Listen == "" && len(in.Routes) > 0 && !b.has("gateway", "listen") && in.TLS == nil:
 		out.Listen = ":8080"
 	case b.has("gateway", "listen"):
 		if wrong := hostPort(in.Listen, true); wrong != "" {
 			b.fail(b.at("gateway", "listen"), `write it as ":8080" or "127.0.0.1:8080"`, "listen %s %s", b.show(in.Listen, "gateway", "listen"), wrong)
 		}
 	}
+	b.listeners(in, &out)
 	names := map[string]int{} // to the route's index
 	matches := map[string]int{}
 	for i, r := range in.Routes {
@@ -64,7 +65,7 @@ func (b *builder) gateway(in *gateway) swell.Gateway {
 
 // short names a match in a few words: what most routes differ by.
 func short(m swell.Match) string {
-	s := m.Host + cmp.Or(m.Path, "/**")
+	s := m.Host + cmp.Or(m.Path, m.Regex, "/**")
 	if len(m.Methods) > 0 {
 		s = strings.Join(m.Methods, ",") + " " + s
 	}
@@ -73,7 +74,7 @@ func short(m swell.Match) string {
 
 // describe writes all of a match, so that equal matches have equal texts.
 func describe(m swell.Match) string {
-	return fmt.Sprintf("%q %q %q %q %q", m.Host, cmp.Or(m.Path, "/**"), m.Methods, m.Headers, m.Query)
+	return fmt.Sprintf("%q %q %q %q %q %q", m.Host, cmp.Or(m.Path, "/**"), m.Regex, m.Methods, m.Headers, m.Query)
 }
 
 func (b *builder) route(i int, in route) swell.Route {
@@ -124,8 +125,8 @@ func (b *builder) route(i int, in route) swell.Route {
 			if wrong := plainPath(*w.Prefix); wrong != "" {
 				b.fail(where("rewrite", "prefix"), "write / for none", "the prefix %s %s", b.show(*w.Prefix, "gateway", "routes", i, "rewrite", "prefix"), wrong)
 			}
-			if p := in.Match.Path; p != "" && !strings.HasSuffix(p, "/**") {
-				b.fail(where("rewrite", "prefix"), "end the match's path with /**, or rewrite the path", "a prefix can't be rewritten, as the path of the match has none: %s", b.show(p, "gateway", "routes", i, "match", "path"))
+			if p := in.Match.Path; p.Regex != "" || p.Text != "" && !strings.HasSuffix(p.Text, "/**") {
+				b.fail(where("rewrite", "prefix"), "end the match's path with /**, or rewrite the path", "a prefix can't be rewritten, as the path of the match has none: %s", b.show(cmp.Or(p.Text, p.Regex), "gateway", "routes", i, "match", "path"))
 			}
 		}
 		if w.Path != nil {
@@ -180,18 +181,20 @@ func (b *builder) match(i int, in match) swell.Match {
 	show := func(text string, path ...any) string {
 		return b.show(text, append([]any{"gateway", "routes", i, "match"}, path...)...)
 	}
-	out := swell.Match{Host: strings.ToLower(in.Host), Path: in.Path}
+	out := swell.Match{Host: strings.ToLower(in.Host), Path: in.Path.Text, Regex: in.Path.Regex}
 	if in.Host != "" {
 		if wrong := host(in.Host, true); wrong != "" {
 			b.fail(where("host"), "write it as shop.example or *.shop.example", "the host %s %s", show(in.Host, "host"), wrong)
 		}
 	}
-	if n := b.root.Find("gateway", "routes", i).Get("match"); in.Path != "" || n != nil && n.Get("path") != nil {
-		if wrong, hint := pathPattern(in.Path); wrong != "" {
+	if n := b.root.Find("gateway", "routes", i).Get("match"); in.Path.Regex != "" {
+		b.regex(in.Path.Regex, "gateway", "routes", i, "match", "path")
+	} else if in.Path.Text != "" || n != nil && n.Get("path") != nil {
+		if wrong, hint := pathPattern(in.Path.Text); wrong != "" {
 			if b.hidden("gateway", "routes", i, "match", "path") { // wrong may quote a part of it
 				wrong = "is no path that can be matched"
 			}
-			b.fail(where("path"), hint, "the path %s %s", show(in.Path, "path"), wrong)
+			b.fail(where("path"), hint, "the path %s %s", show(in.Path.Text, "path"), wrong)
 		}
 	}
 	for j, m := range in.Methods {
@@ -229,7 +232,7 @@ func (b *builder) match(i int, in match) swell.Match {
 }
 
 // pairs returns the names and values of a match's field, sorted by name.
-func (b *builder) pairs(i int, field string, in map[string]string, name func(string) (canonical, wrong string)) []swell.Value {
+func (b *builder) pairs(i int, field string, in map[string]pattern, name func(string) (canonical, wrong string)) []swell.Value {
 	n := b.root.Find("gateway", "routes", i).Get("match").Get(field)
 	if n == nil {
 		return nil
@@ -245,10 +248,12 @@ func (b *builder) pairs(i int, field string, in map[string]string, name func(str
 			b.fail(f.Pos, "", "%q %s", f.Name, wrong)
 		case slices.ContainsFunc(out, func(p swell.Value) bool { return p.Name == canonical }):
 			b.fail(f.Pos, "", "%s is there twice", canonical)
-		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
+		case value.Regex != "":
+			b.regex(value.Regex, "gateway", "routes", i, "match", field, f.Name)
+		case strings.ContainsFunc(value.Text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 			b.fail(f.Node.Pos, "", "the value for %s has control characters", canonical)
 		}
-		out = append(out, swell.Value{Name: canonical, Exact: value})
+		out = append(out, swell.Value{Name: canonical, Exact: value.Text, Regex: value.Regex})
 	}
 	slices.SortFunc(out, func(a, b swell.Value) int { return cmp.Compare(a.Name, b.Name) })
 	return out

@@ -160,7 +160,7 @@ func (f *found) compile(root *plug.Node, o Options, policy swell.Policy) (*Resul
 	var doc document
 	f.errors = append(f.errors, plug.Decode(without(root, "profiles"), &doc)...)
 	f.settle()
-	b := &builder{found: f, root: root, options: o, doc: &doc, services: serviceNames(root)}
+	b := &builder{found: f, root: root, options: o, doc: &doc, services: serviceNames(root), mentioned: map[string]bool{}}
 	app := b.app(policy)
 	if err := f.err(); err != nil {
 		return nil, err

@@ -33,6 +33,8 @@ func TestShortest(t *testing.T) {
 			Protocol: "http",
 			Health:   swell.Health{Kind: "tcp", Interval: time.Second, Timeout: 500 * time.Millisecond, Failures: 3, Start: time.Minute},
 			Balance:  swell.Use{Name: "p2c", Options: []byte("{}")},
+			Outliers: swell.Outliers{Consecutive: 5, Requests: 100, Interval: 10 * time.Second, Base: time.Second, Longest: 30 * time.Second, MaxEjected: 0.5},
+			Pool:     swell.Pool{Pending: 1024, Idle: 256, IdleTime: 4 * time.Second, Connect: 5 * time.Second},
 			Scale: swell.Scale{
 				Min: 1, Max: 10,
 				Up:   swell.Behavior{Period: 15 * time.Second},

@@ -72,7 +72,7 @@ func TestSchemaAgrees(t *testing.T) {
 func TestSchemaRefuses(t *testing.T) {
 	s := compiledSchema(t)
 	for _, line := range []string{
-		"prot: 80", "port: eighty", "port: 0", "port: 70000", "command: ./web", "image: x", "protocol: grpc", "isolation: namespace",
+		"prot: 80", "port: eighty", "port: 0", "port: 70000", "command: ./web", "image: x", "protocol: http3", "tls: 3", "proxy-protocol: v3", "spread: {zones: near}", "isolation: namespace",
 		"health: {interval: soon}", "health: 3", "health: {interval: 3}", "resources: {cpu: -1}", "resources: {cpu: lots}", "scale: {min: -1}", "scale: {min: 1.5}", "scale: {targets: {cpu: 70}}",
 		"scale: {predict: false}", "use: [nope]", "use: [{retry: {attempts: 11}}]", "use: [{retry: {wiat: 1}}]", "use: [{retry: {}, jwt: {}}]",
 		"balance: {maglv: {}}", "balance: [p2c]", "stop: 15s", "env: {A: [1]}", "uses: catalog",

@@ -199,3 +199,24 @@ func number(text string) (json.Number, bool) {
 	}
 	return "", false
 }
+
+// Holding returns the scalar at or below n whose text is s; nil if there is none.
+func (n *Node) Holding(s string) *Node {
+	if n == nil {
+		return nil
+	}
+	if n.scalar() && n.Text == s {
+		return n
+	}
+	for _, c := range n.Items {
+		if f := c.Holding(s); f != nil {
+			return f
+		}
+	}
+	for _, c := range n.Fields {
+		if f := c.Node.Holding(s); f != nil {
+			return f
+		}
+	}
+	return nil
+}
