@@ -106,29 +106,35 @@ func (c *conn) serve() {
 	}
 }
 
-// ready has the connection opened; false if it ended, or spoke HTTP/2 from the start.
+// ready has the connection opened; false if it ended, or spoke another protocol.
 func (c *conn) ready() bool {
 	d := c.door
-	if d.Open == nil {
-		return true
+	if d.Open != nil {
+		nc, peer, state, err := d.Open(d.ctx, c.nc)
+		if err != nil {
+			return false
+		}
+		if nc != c.nc {
+			c.mu.Lock() // the sweep and the drain look at it
+			c.nc, c.raw = nc, rawOf(nc)
+			c.mu.Unlock()
+			c.in.nc = nc
+			_, c.plain = nc.(syscall.Conn)
+			c.plain = c.plain && c.raw != nil
+		}
+		if peer.IsValid() {
+			c.peer = peer
+		}
+		c.tls = state
 	}
-	nc, peer, state, err := d.Open(d.ctx, c.nc)
-	if err != nil {
-		return false
+	if d.Take != nil {
+		c.word.enter(piped)
+		if d.Take(d.ctx, c.nc, c.peer, c.tls) {
+			return false
+		}
+		c.word.enter(inHead)
 	}
-	if nc != c.nc {
-		c.mu.Lock() // the sweep and the drain look at it
-		c.nc, c.raw = nc, rawOf(nc)
-		c.mu.Unlock()
-		c.in.nc = nc
-		_, c.plain = nc.(syscall.Conn)
-		c.plain = c.plain && c.raw != nil
-	}
-	if peer.IsValid() {
-		c.peer = peer
-	}
-	c.tls = state
-	if state != nil && state.NegotiatedProtocol == "h2" {
+	if c.tls != nil && c.tls.NegotiatedProtocol == "h2" && d.HTTP2 != nil {
 		c.http2(nil)
 		return false
 	}

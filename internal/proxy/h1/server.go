@@ -55,6 +55,11 @@ type Server struct {
 	// server drains; DrainTime later the connection is closed.
 	HTTP2 func(ctx context.Context, nc net.Conn, peer netip.AddrPort, state *tls.ConnectionState, read []byte)
 
+	// Take, if set, is asked about each connection once it is open, and may serve it in
+	// another protocol: then it returns true when the connection has ended. ctx and the
+	// end of the drain are as for HTTP2.
+	Take func(ctx context.Context, nc net.Conn, peer netip.AddrPort, state *tls.ConnectionState) bool
+
 	Caller string // x.Caller of every exchange
 	Limits Limits
 
