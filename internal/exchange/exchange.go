@@ -17,6 +17,7 @@ type Exchange struct {
 	Response Response
 
 	Peer    netip.AddrPort       // the client's address
+	Hop     netip.AddrPort       // of the connection itself: Peer, or the proxy that said who Peer is (by the PROXY protocol)
 	Local   netip.AddrPort       // the listener's address
 	TLS     *tls.ConnectionState // of the client's connection; nil in the clear
 	Caller  string               // the calling service, or swell.GatewayCaller

@@ -20,6 +20,9 @@ type Book interface {
 	// Listen opens addr, or takes over what Address holds open there. name says in
 	// messages what for. An address that can't be had is a [*ListenError].
 	Listen(name, addr string) (net.Listener, error)
+	// ListenPacket opens addr for packets (UDP). An address that can't be had is a
+	// [*ListenError]; so is a book that knows no packets.
+	ListenPacket(name, addr string) (net.PacketConn, error)
 	// Close closes what is held open and was not taken over.
 	Close() error
 }
@@ -127,6 +130,15 @@ func (b *TCP) Listen(name, addr string) (net.Listener, error) {
 		return &lease{Listener: l, book: b, of: at}, nil
 	}
 	return l, nil
+}
+
+// ListenPacket implements [Book].
+func (b *TCP) ListenPacket(name, addr string) (net.PacketConn, error) {
+	c, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return nil, &ListenError{Name: name, Addr: addr, Err: err}
+	}
+	return c, nil
 }
 
 // Close implements [Book].

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -51,6 +52,11 @@ func (m *Memory) Listen(name, addr string) (net.Listener, error) {
 	l := &pipeListener{net: m, addr: memoryAddr(addr), conns: make(chan net.Conn, 128), closed: make(chan struct{})}
 	m.listeners[addr] = l
 	return l, nil
+}
+
+// ListenPacket implements [Book]: there are no packets here.
+func (m *Memory) ListenPacket(name, addr string) (net.PacketConn, error) {
+	return nil, &ListenError{Name: name, Addr: addr, Err: errors.ErrUnsupported}
 }
 
 // Close implements [Book]; there is nothing to close.

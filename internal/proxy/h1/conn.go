@@ -27,6 +27,7 @@ type conn struct {
 	plain bool            // nc is the socket itself
 	place int             // in door.conns
 	peer  netip.AddrPort
+	hop   netip.AddrPort // peer, or the proxy that said who that is
 	local netip.AddrPort
 
 	in   reader
@@ -70,6 +71,7 @@ func newConn(d *door, nc net.Conn) *conn {
 	if _, ok := nc.(syscall.Conn); ok && c.raw != nil {
 		c.plain = true
 	}
+	c.hop = c.peer
 	c.in.nc = nc
 	c.body.c = c
 	c.onRead, c.onAsk = c.readSome, c.ask
@@ -280,7 +282,7 @@ func (c *conn) readSome(fd uintptr) bool {
 func (c *conn) open() {
 	x := c.door.exchanges.Get().(*exchange.Exchange)
 	c.x = x
-	x.Peer, x.Local, x.TLS, x.Caller = c.peer, c.local, c.tls, c.door.Caller
+	x.Peer, x.Hop, x.Local, x.TLS, x.Caller = c.peer, c.hop, c.local, c.tls, c.door.Caller
 	x.Inform, x.Gone, x.Leash, x.Codec = c.inform, c.isGone, &c.leash, c
 }
 

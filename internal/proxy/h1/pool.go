@@ -127,7 +127,7 @@ func (p *Pool) dial(x *exchange.Exchange, addr string, h *host) (*upstream, erro
 	if limit <= 0 {
 		return nil, exchange.ErrTimeout
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(exchange.WithExchange(context.Background(), x), limit)
 	defer cancel()
 	nc, err := p.o.Dial(ctx, addr)
 	if err != nil {
