@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"internal/unit":     {},
 	"internal/plug":     {"internal/unit"},
 	"internal/exchange": {},
+	"internal/inherit":  {},
 	// parts
 	"internal/manifest":  {"internal/plug", "internal/unit"},
 	"internal/plan":      {},
@@ -33,7 +34,7 @@ var allowed = map[string][]string{
 	// loops
 	"internal/control":         {"internal/latest", "internal/plan"},
 	"internal/scale":           {"internal/latest"},
-	"internal/proxy":           {"internal/balance", "internal/exchange", "internal/filter", "internal/latest", "internal/life", "internal/plug", "internal/proxy/cert", "internal/proxy/h1", "internal/proxy/h2", "internal/proxy/h2/pool", "internal/proxy/h3", "internal/telemetry", "internal/unit"},
+	"internal/proxy":           {"internal/balance", "internal/exchange", "internal/filter", "internal/inherit", "internal/latest", "internal/life", "internal/plug", "internal/proxy/cert", "internal/proxy/h1", "internal/proxy/h2", "internal/proxy/h2/pool", "internal/proxy/h3", "internal/telemetry", "internal/unit"},
 	"internal/proxy/h1":        {"internal/exchange"},
 	"internal/proxy/h2":        {"internal/exchange", "internal/proxy/h2/frames"},
 	"internal/proxy/h2/frames": {"internal/exchange"},
