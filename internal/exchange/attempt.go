@@ -32,6 +32,7 @@ var (
 	ErrMalformed    = errors.New("malformed upstream answer")                // not HTTP as its RFC has it
 	ErrHeadTooLarge = errors.New("upstream answer's head is too large")      // over the pool's bound
 	ErrPoolClosed   = errors.New("upstream pool is closed")                  // after Pool.Close
+	ErrBusy         = errors.New("too many connections to the upstream")     // and too many wait for one, or none came in time
 	ErrShort        = errors.New("body ended before its length was reached") // a filter's or an upstream's body
 	ErrLong         = errors.New("body is longer than its length")           // likewise
 )

@@ -34,7 +34,14 @@ func (p *Plane) accessLog(format string) func(*exchange.Exchange) {
 			UserAgent: x.Request.Header.Get(exchange.UserAgent), RequestID: x.Request.Header.Get(exchange.RequestID),
 			Trace: x.TraceID, Span: [8]byte(x.SpanID[:8]), Notes: notes,
 		}
-		if x.Request.Minor == 0 {
+		switch {
+		case x.Request.Major == 0:
+			e.Proto = "TCP"
+		case x.Request.Major == 2:
+			e.Proto = "HTTP/2.0"
+		case x.Request.Major == 3:
+			e.Proto = "HTTP/3.0"
+		case x.Request.Minor == 0:
 			e.Proto = "HTTP/1.0"
 		}
 		e.Referer, _ = x.Request.Header.Lookup("Referer")

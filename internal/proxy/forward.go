@@ -22,6 +22,7 @@ type state struct {
 	ep     *endpoint // of the attempt under way, or whose answer is being sent
 	begun  int64     // when that attempt began
 	status int       // what it was answered
+	head   int64     // when the head of that answer came
 	pick   balance.Request
 	wait   waiter
 
@@ -88,7 +89,7 @@ func (s *service) forward(x *exchange.Exchange) error {
 	if err != nil {
 		return s.failed(x, st, e, err, now)
 	}
-	st.status = x.Response.Status
+	st.status, st.head = x.Response.Status, now
 	ok := st.status < 500
 	e.Observe(now, now-st.begun, ok)
 	if !ok {
@@ -105,11 +106,20 @@ func wrote(x *exchange.Exchange) {
 	st.to.service.room.written(&st.wait)
 }
 
+// took is how long something took that began at start and ends now: until the
+// answer's head, if what follows lasts as long as its parties like.
+func (st *state) took(x *exchange.Exchange, start, now int64) int64 {
+	if st.head > start && (x.Response.Tunnel != nil || string(x.Response.Header.Get(exchange.ContentType)) == "text/event-stream") {
+		return st.head - start
+	}
+	return now - start
+}
+
 // endAttempt counts the end of the attempt under way.
 func (st *state) endAttempt(x *exchange.Exchange, now int64, status int) {
 	e := st.ep
 	st.ep = nil
-	e.meter.End(st.begun, now, status, x.Request.Bytes, x.Response.Bytes)
+	e.meter.EndStream(st.begun, now, st.took(x, st.begun, now), status, x.Request.Bytes, x.Response.Bytes)
 	e.release()
 }
 

@@ -100,7 +100,7 @@ func (p *Plane) done(x *exchange.Exchange, err error) {
 		st.endAttempt(x, now, attempt)
 	}
 	if st.meter != nil {
-		st.meter.End(x.Start, now, status, x.Request.Bytes, x.Response.Bytes)
+		st.meter.EndStream(x.Start, now, st.took(x, x.Start, now), status, x.Request.Bytes, x.Response.Bytes)
 	}
 	if len(x.Ended) > 0 {
 		if err != nil {
@@ -120,6 +120,7 @@ func (st *state) reset() {
 	tried := st.pick.Tried
 	clear(tried)
 	st.x, st.route, st.meter, st.to, st.ep, st.raw = nil, nil, nil, nil, nil, nil
+	st.head = 0
 	st.pick.Tried = tried[:0]
 	st.wait.st, st.wait.ep = nil, nil
 	s := &st.search

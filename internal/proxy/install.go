@@ -31,57 +31,44 @@ func (p *Plane) tryInstall(snap *swell.Snapshot) error {
 	}
 
 	// Listeners before anything is changed: one that can't be had refuses it all.
+	fronts := map[frontKey]*front{}
 	var opened []*front
-	gateway := p.gateway
-	if listen := snap.Gateway.Listen; listen == "" {
-		gateway = nil
-	} else if gateway == nil || gateway.addr != listen {
-		if gateway, err = p.open(listen, nil); err == nil {
-			opened = append(opened, gateway)
-		}
-	}
-	edges := map[swell.Edge]*front{}
-	for _, e := range snap.Edges {
-		if err != nil {
-			break
-		}
-		f := p.edges[e.Edge]
-		if f == nil || f.addr != e.Addr {
-			edge := e.Edge
-			if f, err = p.open(e.Addr, &edge); err != nil {
-				break
+	for _, w := range wanted(snap) {
+		f := p.fronts[w]
+		if f == nil {
+			if f, err = p.open(w); err != nil {
+				for _, f := range opened {
+					_ = f.listener.Close()
+				}
+				return err
 			}
 			opened = append(opened, f)
 		}
-		edges[e.Edge] = f
-	}
-	if err != nil {
-		for _, f := range opened {
-			_ = f.listener.Close()
-		}
-		return err
+		fronts[w] = f
 	}
 
 	for i := range snap.Upstreams {
 		u := &snap.Upstreams[i]
 		t.services[u.Service].service.update(u, t.balancer[u.Service], t.via[u.Service])
 	}
-	for e, f := range edges {
-		f.round.Store(t.edges[e])
+	for w, f := range fronts {
+		switch {
+		case w.edge != (swell.Edge{}):
+			f.round.Store(t.edges[w.edge])
+		case w.route != "":
+			f.round.Store(t.tcp[w.route])
+		}
 	}
 	p.table.Store(t)
 	for _, f := range opened {
 		f.start()
 	}
-	if p.gateway != nil && p.gateway != gateway {
-		p.retire(p.gateway)
-	}
-	for e, f := range p.edges {
-		if edges[e] != f {
+	for w, f := range p.fronts {
+		if fronts[w] == nil {
 			p.retire(f)
 		}
 	}
-	p.gateway, p.edges = gateway, edges
+	p.fronts = fronts
 	if old != nil {
 		for name, to := range old.services {
 			if now := t.services[name]; now == nil {
@@ -91,6 +78,21 @@ func (p *Plane) tryInstall(snap *swell.Snapshot) error {
 	}
 	p.tell()
 	return nil
+}
+
+// wanted are the listeners that a snapshot asks for.
+func wanted(snap *swell.Snapshot) []frontKey {
+	var out []frontKey
+	if snap.Gateway.Listen != "" {
+		out = append(out, frontKey{addr: snap.Gateway.Listen})
+	}
+	for _, t := range snap.Gateway.TCP {
+		out = append(out, frontKey{addr: t.Listen, route: "tcp " + t.Listen})
+	}
+	for _, e := range snap.Edges {
+		out = append(out, frontKey{addr: e.Addr, edge: e.Edge})
+	}
+	return out
 }
 
 // retire drains a listener that is not needed any more, in the background.

@@ -50,9 +50,8 @@ type Plane struct {
 
 	table atomic.Pointer[table]
 
-	use1    sync.Mutex // one snapshot at a time; also guards gateway and edges
-	gateway *front
-	edges   map[swell.Edge]*front
+	use1   sync.Mutex // one snapshot at a time; also guards fronts
+	fronts map[frontKey]*front
 
 	tasks   sync.Mutex      // guards what follows
 	running context.Context // of probers and checks; nil before Run and after its end
@@ -79,7 +78,7 @@ func New(opt Options) *Plane {
 	}
 	p := &Plane{
 		opt: opt, balancers: balance.Kind(), filters: filter.Kind(),
-		edges: map[swell.Edge]*front{}, known: map[string][]*endpoint{},
+		known:   map[string][]*endpoint{},
 		changed: make(chan struct{}), died: make(chan error, 1),
 		notReady:  opt.Hub.Count("swell_gateway_not_ready_total"),
 		unmatched: opt.Hub.Count("swell_gateway_unmatched_total"),
@@ -118,28 +117,22 @@ func (p *Plane) Run(ctx context.Context, feed swell.Feed) error {
 	}
 
 	p.use1.Lock()
-	fronts := make([]*front, 0, len(p.edges)+1)
-	if p.gateway != nil {
-		fronts = append(fronts, p.gateway)
-	}
-	for _, f := range p.edges {
-		fronts = append(fronts, f)
-	}
-	p.gateway, p.edges = nil, map[swell.Edge]*front{}
+	fronts := p.fronts
+	p.fronts = nil
 	p.use1.Unlock()
 	// The gateway first and the edges once it is done: what came in by it still has
 	// calls to make.
-	for _, f := range fronts {
-		if f.edge == nil {
-			f.stop()
-			<-f.ended
+	for _, edges := range []bool{false, true} {
+		for w, f := range fronts {
+			if (w.edge != swell.Edge{}) == edges {
+				f.stop()
+			}
 		}
-	}
-	for _, f := range fronts {
-		f.stop()
-	}
-	for _, f := range fronts {
-		<-f.ended
+		for w, f := range fronts {
+			if (w.edge != swell.Edge{}) == edges {
+				<-f.ended
+			}
+		}
 	}
 	p.tasks.Lock()
 	p.running = nil

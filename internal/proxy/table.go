@@ -20,6 +20,7 @@ type table struct {
 	via      map[string]*transportBox
 	router   *router
 	edges    map[swell.Edge]*edgeRound
+	tcp      map[string]*edgeRound // by the name of the gateway's TCP listener
 }
 
 // edgeRound is what a request on an edge goes through.
@@ -35,7 +36,7 @@ type edgeRound struct {
 func (p *Plane) compile(snap *swell.Snapshot, old *table) (*table, error) {
 	t := &table{
 		snapshot: snap, services: map[string]*serviceRound{},
-		balancer: map[string]*balancerBox{}, via: map[string]*transportBox{}, edges: map[swell.Edge]*edgeRound{},
+		balancer: map[string]*balancerBox{}, via: map[string]*transportBox{}, edges: map[swell.Edge]*edgeRound{}, tcp: map[string]*edgeRound{},
 	}
 	same := old != nil && len(old.services) == len(snap.Upstreams)
 	for i := range snap.Upstreams {
@@ -74,6 +75,17 @@ func (p *Plane) compile(snap *swell.Snapshot, old *table) (*table, error) {
 			continue
 		}
 		t.edges[e.Edge] = &edgeRound{to, p.opt.Hub.Meter(telemetry.Key{Caller: e.Caller, Service: e.Callee})}
+	}
+	for _, r := range snap.Gateway.TCP {
+		to := t.services[r.Service]
+		if to == nil {
+			return nil, fmt.Errorf("TCP listener %s: there is no service %s", r.Listen, r.Service)
+		}
+		if box := t.via[r.Service]; box.protocol != swell.TCP {
+			return nil, fmt.Errorf("TCP listener %s: service %s speaks %s, not plain TCP", r.Listen, r.Service, box.protocol)
+		}
+		name := "tcp " + r.Listen
+		t.tcp[name] = &edgeRound{to, p.opt.Hub.Meter(telemetry.Key{Caller: swell.GatewayCaller, Route: name, Service: r.Service})}
 	}
 	return t, nil
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -62,6 +63,8 @@ func (p *Plane) newTransport(u *swell.Upstream) (*transportBox, error) {
 			o.DialTime = u.Pool.Connect
 		}
 		box.transport = h1.NewPool(o)
+	case swell.TCP:
+		box.transport = &tcpTransport{dial: dial, time: cmp.Or(u.Pool.Connect, tcpDialTime), most: u.Pool.Connections}
 	default:
 		return nil, fmt.Errorf("protocol %q is none of http, http2, grpc, tcp", u.Protocol)
 	}

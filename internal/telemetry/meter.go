@@ -77,11 +77,18 @@ func (m *Meter) Start(now int64) {
 // Start was given. status is the answer's; 0 says that the exchange broke, 499
 // that the client left. in and out are the bytes of its bodies.
 func (m *Meter) End(start, now int64, status int, in, out int64) {
+	m.EndStream(start, now, now-start, status, in, out)
+}
+
+// EndStream is End for what lasts as long as its parties like, a tunnel or a stream
+// of events: it was in flight all the time, but its latency is took, in ns, until it
+// began to flow.
+func (m *Meter) EndStream(start, now, took int64, status int, in, out int64) {
 	s := m.shard()
 	if uint(status) >= 600 || status < 100 {
 		status = 0
 	}
-	took := max(now-start, 0)
+	took = max(took, 0)
 	s.spread[bucketOf(took)].Add(1)
 	s.spent.Add(took)
 	page := s.codes[status/100].Load()
