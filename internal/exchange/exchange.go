@@ -56,6 +56,13 @@ type Exchange struct {
 	// exchange.
 	Ended []func(*Exchange)
 
+	// Marks are what the exchange has met that must not be done to it twice, such as a
+	// limit that it counts against already. Their filters find them by identity.
+	Marks []any
+	// BodyLimit bounds the bytes of the request's body; 0 is no bound. Set by filters,
+	// the innermost last, and kept by theirs.
+	BodyLimit int64
+
 	// Leash is the client's; nil if nobody can leave.
 	Leash *Leash
 	// Codec is the server's codec which made the exchange; nil if there is none.
@@ -180,6 +187,27 @@ func (x *Exchange) Reply(status int, text string) {
 // Note adds a fact for the access log.
 func (x *Exchange) Note(name, value string) { x.Notes = append(x.Notes, Param{name, value}) }
 
+// Mark notes that the exchange has met m; false if it had before.
+func (x *Exchange) Mark(m any) bool {
+	for _, have := range x.Marks {
+		if have == m {
+			return false
+		}
+	}
+	x.Marks = append(x.Marks, m)
+	return true
+}
+
+// Unmark takes a mark back.
+func (x *Exchange) Unmark(m any) {
+	for i, have := range x.Marks {
+		if have == m {
+			x.Marks = append(x.Marks[:i], x.Marks[i+1:]...)
+			return
+		}
+	}
+}
+
 // Reset empties x for another request and keeps its memory.
 func (x *Exchange) Reset() {
 	rq, rs := &x.Request, &x.Response
@@ -193,7 +221,7 @@ func (x *Exchange) Reset() {
 	*x = Exchange{
 		Request:  Request{Header: h, Trailer: t},
 		Response: Response{Header: rs.Header, Trailer: rs.Trailer},
-		Params:   x.Params[:0], Notes: x.Notes[:0], Ended: x.Ended[:0],
+		Params:   x.Params[:0], Notes: x.Notes[:0], Ended: x.Ended[:0], Marks: x.Marks[:0],
 	}
 }
 

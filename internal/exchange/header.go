@@ -143,6 +143,11 @@ func (h *Header) Append(id ID, name, value []byte) {
 	h.fields = append(h.fields, Field{id, name, value})
 }
 
+// share makes h the fields of o, whose bytes are shared.
+func (h *Header) share(o *Header) {
+	h.fields, h.arena = append(h.fields[:0], o.fields...), h.arena[:0]
+}
+
 // Get returns the value of the first field with that ID; nil if there is none.
 func (h *Header) Get(id ID) []byte {
 	for i := range h.fields {
