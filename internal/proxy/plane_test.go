@@ -455,7 +455,11 @@ func TestSnapshotsThatDoNotCompileAreRefused(t *testing.T) {
 		{"unknown balancer", `no balancer is named "least"`, func(s *swell.Snapshot) { s.Upstreams[0].Balance.Name = "least" }},
 		{"route twice", "twice", func(s *swell.Snapshot) { s.Gateway.Routes = append(s.Gateway.Routes, s.Gateway.Routes[0]) }},
 		{"nowhere", "goes nowhere", func(s *swell.Snapshot) { s.Gateway.Routes[0].To = nil }},
-		{"protocol", "protocol", func(s *swell.Snapshot) { s.Upstreams[0].Protocol = "tcp" }},
+		{"protocol", "protocol", func(s *swell.Snapshot) { s.Upstreams[0].Protocol = "gopher" }},
+		{"HTTP to TCP", "plain TCP", func(s *swell.Snapshot) { s.Upstreams[0].Protocol = "tcp" }},
+		{"TCP to HTTP", "not plain TCP", func(s *swell.Snapshot) {
+			s.Gateway.TCP = []swell.TCPRoute{{Listen: "127.0.0.1:0", Service: "s"}}
+		}},
 		{"edge", "there is no service z", func(s *swell.Snapshot) {
 			s.Edges = []swell.EdgeAddr{{Edge: swell.Edge{Caller: "s", Callee: "z"}, Addr: "127.0.0.1:0"}}
 		}},

@@ -54,7 +54,7 @@ func (p *Plane) compile(snap *swell.Snapshot, old *table) (*table, error) {
 		} else if t.via[u.Service], err = p.newTransport(u); err != nil {
 			return nil, fmt.Errorf("service %s: %w", u.Service, err)
 		}
-		same = same && old.services[u.Service] == to
+		same = same && old.services[u.Service] == to && old.via[u.Service].protocol == u.Protocol
 	}
 	if same && reflect.DeepEqual(snap.Gateway.Routes, old.snapshot.Gateway.Routes) && sameUses(snap.Gateway.Use, old.snapshot.Gateway.Use) {
 		t.router = old.router
@@ -169,6 +169,11 @@ func (p *Plane) compileRoutes(snap *swell.Snapshot, t, old *table) (*router, err
 			return nil, fmt.Errorf("route %q is there twice", src.Name)
 		}
 		names[src.Name] = true
+		for _, to := range src.To {
+			if box := t.via[to.Service]; box != nil && box.protocol == swell.TCP && !slices.Equal(src.Match.Methods, []string{"CONNECT"}) {
+				return nil, fmt.Errorf("route %s: service %s speaks plain TCP: only a route whose one method is CONNECT can lead to it", src.Name, to.Service)
+			}
+		}
 		if rt := before[src.Name]; rt != nil && rt.match.index == i && rt.current(t) && reflect.DeepEqual(rt.src, src) {
 			routes = append(routes, rt)
 			continue
