@@ -29,6 +29,8 @@ type conn struct {
 	peer  netip.AddrPort
 	hop   netip.AddrPort // peer, or the proxy that said who that is
 	local netip.AddrPort
+	// client is what the connection counts as in door.crowd; invalid if it does not.
+	client netip.Addr
 
 	in   reader
 	x    *exchange.Exchange
@@ -39,12 +41,12 @@ type conn struct {
 	tls  *tls.ConnectionState
 
 	word    word
-	leash   exchange.Leash // holds where the exchange is now
-	reading atomic.Uint32  // odd while a read of a body is under way
-	writing atomic.Uint32  // odd while a write of an answer is under way
-	stalled atomic.Bool    // the sweep ended such a read or write
-	stopped atomic.Bool    // reads of the body were interrupted
-	whole   atomic.Bool    // the request's body was read to its end
+	leash   exchange.Leash          // holds where the exchange is now
+	reading atomic.Uint32           // odd while a read of a body is under way
+	writing atomic.Uint32           // odd while a write of an answer is under way
+	stalled atomic.Pointer[refusal] // the sweep ended such a read or write
+	stopped atomic.Bool             // reads of the body were interrupted
+	whole   atomic.Bool             // the request's body was read to its end
 
 	mu        sync.Mutex
 	informed  bool // 100 Continue went out: under mu
@@ -100,6 +102,9 @@ func (c *conn) serve() {
 		}
 		c.in.free()
 		_ = c.nc.Close()
+		if c.client.IsValid() {
+			c.door.crowd.leave(c.client)
+		}
 	}()
 	if !c.ready() {
 		return
@@ -129,6 +134,19 @@ func (c *conn) ready() bool {
 		}
 		c.tls = state
 	}
+	h2 := c.tls != nil && c.tls.NegotiatedProtocol == "h2" && d.HTTP2 != nil
+	if most := d.Limits.PerAddress; most > 0 && c.peer.IsValid() {
+		client := whose(c.peer.Addr())
+		if !d.crowd.enter(client, most) {
+			if h2 || d.Take != nil {
+				c.refused(manyConns, 0)
+			} else {
+				c.refuse(manyConns)
+			}
+			return false
+		}
+		c.client = client
+	}
 	if d.Take != nil {
 		c.word.enter(piped)
 		if d.Take(d.ctx, c.nc, c.peer, c.tls) {
@@ -136,7 +154,7 @@ func (c *conn) ready() bool {
 		}
 		c.word.enter(inHead)
 	}
-	if c.tls != nil && c.tls.NegotiatedProtocol == "h2" && d.HTTP2 != nil {
+	if h2 {
 		c.http2(nil)
 		return false
 	}
@@ -282,6 +300,7 @@ func (c *conn) readSome(fd uintptr) bool {
 func (c *conn) open() {
 	x := c.door.exchanges.Get().(*exchange.Exchange)
 	c.x = x
+	x.Request.Major = 1
 	x.Peer, x.Hop, x.Local, x.TLS, x.Caller = c.peer, c.hop, c.local, c.tls, c.door.Caller
 	x.Inform, x.Gone, x.Leash, x.Codec = c.inform, c.isGone, &c.leash, c
 }
@@ -313,7 +332,23 @@ func (c *conn) exchange() bool {
 	} else {
 		c.handle()
 	}
+	if c.stalled.Load() == slowBody {
+		if x.Response.Status >= 400 || x.Response.Status == 0 { // what else came of it
+			x.Reply(slowBody.status, slowBody.why)
+		}
+		c.last = true
+	}
+	if q.Method == "CONNECT" {
+		c.last = true // a client that took the tunnel for granted may have spoken into it
+	}
 	err := c.respond()
+	if r := c.stalled.Load(); r != nil {
+		status := 0
+		if err == nil {
+			status = x.Response.Status
+		}
+		c.refused(r, status)
+	}
 	if d.Done != nil {
 		d.Done(x, err)
 	}
@@ -373,6 +408,13 @@ func (c *conn) skip() bool {
 	return false
 }
 
+// refused tells of a refusal that was, or will be, answered with status.
+func (c *conn) refused(r *refusal, status int) {
+	if c.door.Refused != nil {
+		c.door.Refused(c.peer, status, r.slug, r.why)
+	}
+}
+
 // refuse answers a malformed request and ends the connection.
 func (c *conn) refuse(r *refusal) bool {
 	if c.x == nil {
@@ -380,9 +422,7 @@ func (c *conn) refuse(r *refusal) bool {
 	}
 	c.word.enter(busy)
 	_ = c.nc.SetDeadline(time.Now().Add(time.Second)) // nothing after it matters
-	if c.door.Refused != nil {
-		c.door.Refused(c.nc.RemoteAddr(), r.status, r.why)
-	}
+	c.refused(r, r.status)
 	x := c.x
 	x.Request.Method = "GET"
 	x.Request.Minor = 1
@@ -456,7 +496,7 @@ func (b *body) Next() ([]byte, error) {
 		c.x.Request.Bytes += int64(len(p))
 	case err == io.EOF:
 		c.whole.Store(true)
-	case c.stalled.Load() || errors.Is(err, errChunk) || c.stopped.Load():
+	case c.stalled.Load() != nil || errors.Is(err, errChunk) || c.stopped.Load():
 	default:
 		c.leave()
 	}

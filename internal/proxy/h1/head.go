@@ -9,33 +9,61 @@ import (
 // refusal is why a head can't be taken, and the answer that it gets.
 type refusal struct {
 	status int
+	slug   Slug
 	why    string
 }
 
 // Error says why.
 func (r *refusal) Error() string { return r.why }
 
+// Slug names a kind of refusal in one word that stays: for metrics and logs.
+type Slug string
+
+// What a server refuses, and the status that it answers.
+const (
+	BadLine       Slug = "request-line"      // 400: the request line is none
+	BadTarget     Slug = "target"            // 400
+	LongTarget    Slug = "target-length"     // 414: over Limits.Target
+	BadVersion    Slug = "version"           // 505
+	BadMethod     Slug = "method"            // 501
+	BadField      Slug = "field"             // 400: a header field is none
+	BadHost       Slug = "host"              // 400
+	BadFraming    Slug = "framing"           // 400: two lengths, or one that is none
+	BadCoding     Slug = "coding"            // 501: a transfer coding that nobody here has
+	BadConnection Slug = "connection"        // 400
+	BadExpect     Slug = "expect"            // 417
+	ManyFields    Slug = "field-count"       // 431: over Limits.Fields
+	LargeHead     Slug = "head-length"       // 431: over Limits.Head
+	SlowHead      Slug = "slow-head"         // 408: over Limits.HeadTime
+	SlowBody      Slug = "slow-body"         // 408, or a broken answer: over Limits.ReadTime
+	SlowReader    Slug = "slow-reader"       // no answer any more: over Limits.WriteTime
+	ManyConns     Slug = "conns-per-address" // 503: over Limits.PerAddress
+)
+
 var (
-	badLine     = &refusal{400, "malformed request line"}
-	badStatus   = &refusal{400, "malformed status line"}
-	badTarget   = &refusal{400, "malformed request target"}
-	longTarget  = &refusal{414, "request target too long"}
-	badVersion  = &refusal{505, "HTTP version not supported"}
-	badMethod   = &refusal{501, "method not supported"}
-	badConnect  = &refusal{501, "CONNECT is not supported"}
-	badName     = &refusal{400, "malformed field name"}
-	badValue    = &refusal{400, "malformed field value"}
-	badHost     = &refusal{400, "a request has exactly one valid Host"}
-	badLength   = &refusal{400, "malformed or repeated Content-Length"}
-	badCoding   = &refusal{400, "chunked must be the last transfer coding, once"}
-	oddCoding   = &refusal{501, "transfer coding not supported"}
-	bothLengths = &refusal{400, "both Content-Length and Transfer-Encoding"}
-	oldCoding   = &refusal{400, "Transfer-Encoding needs HTTP/1.1"}
-	badConn     = &refusal{400, "malformed Connection"}
-	badExpect   = &refusal{417, "expectation not supported"}
-	manyFields  = &refusal{431, "too many header fields"}
-	largeHead   = &refusal{431, "request header too large"}
-	slowHead    = &refusal{408, "request header took too long"}
+	badLine     = &refusal{400, BadLine, "malformed request line"}
+	badStatus   = &refusal{400, BadLine, "malformed status line"}
+	badTarget   = &refusal{400, BadTarget, "malformed request target"}
+	longTarget  = &refusal{414, LongTarget, "request target too long"}
+	badVersion  = &refusal{505, BadVersion, "HTTP version not supported"}
+	badMethod   = &refusal{501, BadMethod, "method not supported"}
+	badName     = &refusal{400, BadField, "malformed field name"}
+	badValue    = &refusal{400, BadField, "malformed field value"}
+	badHost     = &refusal{400, BadHost, "a request has exactly one valid Host"}
+	badLength   = &refusal{400, BadFraming, "malformed or repeated Content-Length"}
+	badCoding   = &refusal{400, BadFraming, "chunked must be the last transfer coding, once"}
+	oddCoding   = &refusal{501, BadCoding, "transfer coding not supported"}
+	bothLengths = &refusal{400, BadFraming, "both Content-Length and Transfer-Encoding"}
+	oldCoding   = &refusal{400, BadFraming, "Transfer-Encoding needs HTTP/1.1"}
+	badTunnel   = &refusal{400, BadFraming, "a CONNECT has no body"}
+	badConn     = &refusal{400, BadConnection, "malformed Connection"}
+	badExpect   = &refusal{417, BadExpect, "expectation not supported"}
+	manyFields  = &refusal{431, ManyFields, "too many header fields"}
+	largeHead   = &refusal{431, LargeHead, "request header too large"}
+	slowHead    = &refusal{408, SlowHead, "request header took too long"}
+	slowBody    = &refusal{408, SlowBody, "request body took too long"}
+	slowReader  = &refusal{0, SlowReader, "the answer was not taken in time"}
+	manyConns   = &refusal{503, ManyConns, "too many connections from this address"}
 )
 
 // framing is how the end of a body is found.

@@ -126,14 +126,17 @@ var slash, asterisk = []byte("/"), []byte("*")
 
 // place sets the request's target and host.
 func (m *meta) place(q *exchange.Request, t []byte) *refusal {
-	if q.Method == "CONNECT" {
-		return badConnect
-	}
 	if m.hosts > 1 || m.hosts == 0 && m.minor > 0 || m.hosts == 1 && !validHost(m.host) {
 		return badHost
 	}
 	q.Host, q.Target = m.host, t
 	switch {
+	case q.Method == "CONNECT": // only authority-form, with a port (RFC 9110, 9.3.6)
+		if !validHost(t) || !ported(t) {
+			return badTarget
+		}
+		q.Host, q.Target = t, slash
+		return nil
 	case t[0] == '/':
 	case t[0] == '*':
 		if len(t) > 1 || q.Method != "OPTIONS" {
@@ -168,6 +171,12 @@ func (m *meta) place(q *exchange.Request, t []byte) *refusal {
 	return nil
 }
 
+// ported reports that a valid host has a port.
+func ported(host []byte) bool {
+	i := bytes.LastIndexByte(host, ':')
+	return i >= 0 && i+1 < len(host) && bytes.IndexByte(host[i:], ']') < 0
+}
+
 func scheme(t []byte) ([]byte, bool) {
 	if len(t) > 7 && is(t[:7], "http://") {
 		return t[7:], true
@@ -195,6 +204,13 @@ func (m *meta) frame(q *exchange.Request) *refusal {
 	}
 	if m.minor == 0 {
 		m.close = m.close || !m.keep
+		m.expect, m.upgrades = false, false
+	}
+	if q.Method == "CONNECT" {
+		// What follows its head is the tunnel's; a reader of less would take a body for that.
+		if m.framing != none || m.sized {
+			return badTunnel
+		}
 		m.expect, m.upgrades = false, false
 	}
 	q.Expect = m.expect && m.framing != none

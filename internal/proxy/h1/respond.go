@@ -32,12 +32,11 @@ func (c *conn) answer() error {
 		c.answering = true
 		c.mu.Unlock()
 	}
-	if r.Status == 101 {
-		if r.Tunnel == nil {
-			x.Reply(500, "switched protocols without a tunnel")
-		} else {
+	if r.Status == 101 || q.Method == "CONNECT" && r.Status/100 == 2 {
+		if r.Tunnel != nil {
 			return c.join()
 		}
+		x.Reply(500, "switched protocols without a tunnel")
 	}
 	bodiless := q.Method == "HEAD" || r.Status == 204 || r.Status == 304 || r.Body == nil
 	if r.Body == nil && q.Method != "HEAD" && r.Status != 304 {

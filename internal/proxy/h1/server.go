@@ -18,7 +18,12 @@ import (
 
 // Limits bound what one client may take. Zero fields mean the defaults named.
 type Limits struct {
-	Conns  int // connections at a time; 65536. Beyond it, the longest idle ones are closed and new ones wait to be accepted
+	Conns int // connections at a time; 65536. Beyond it, the longest idle ones are closed and new ones wait to be accepted
+	// PerAddress bounds the connections of one client at a time: of an IPv4 address, of
+	// an IPv6 network of 64 bits, as Open found it. 0 is no bound. More are answered 503,
+	// or closed if they don't speak HTTP/1.1. Each listener counts by itself.
+	PerAddress int
+
 	Head   int // bytes of a request's head; 64 KiB, at least 4 KiB, at most 1 MiB. More is answered 431
 	Target int // bytes of a request target; 32 KiB. More is answered 414
 	Fields int // fields of a head, and of a trailer; 128. More is answered 431
@@ -39,9 +44,11 @@ type Server struct {
 	// Done is told once the answer was sent, or broke with err: exchange.ErrGone, or the
 	// error of the body. x is valid until it returns. It may be nil.
 	Done func(x *exchange.Exchange, err error)
-	// Refused is told of requests that never became exchanges: the status that
-	// they were answered, and why. It may be nil.
-	Refused func(peer net.Addr, status int, why string)
+	// Refused is told, on the connection's goroutine, of what this server did not take:
+	// requests that never became exchanges, connections over a bound, clients that were
+	// too slow. status is what they were answered, 0 if nothing; slug says why for
+	// metrics, why in words as the client got it. It may be nil.
+	Refused func(peer netip.AddrPort, status int, slug Slug, why string)
 
 	// Open, if set, readies a connection, on its goroutine and within HeadTime, before
 	// anything is read: a PROXY header, TLS. It returns the connection to speak on, the
@@ -85,6 +92,7 @@ type door struct {
 	conns   []*conn
 	drained int64 // when draining began
 	crowded bool  // accepting waits for room
+	crowd   crowd
 	wg      sync.WaitGroup
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,11 +116,13 @@ func TestMostConnections(t *testing.T) {
 func TestRefusedIsTold(t *testing.T) {
 	told := make(chan string, 1)
 	r := newRig(t, "", func(r *rig, _ *PoolOptions) {
-		r.server.Refused = func(_ net.Addr, status int, why string) { told <- fmt.Sprint(status, " ", why) }
+		r.server.Refused = func(_ netip.AddrPort, status int, slug Slug, why string) {
+			told <- fmt.Sprint(status, " ", slug, " ", why)
+		}
 	})
 	c := dial(t, r.addr)
 	c.send("GET / HTTP/1.1\r\n\r\n")
-	if s := <-told; s != "400 a request has exactly one valid Host" {
+	if s := <-told; s != "400 host a request has exactly one valid Host" {
 		t.Error(s)
 	}
 }

@@ -204,11 +204,13 @@ func TestVirtualTime(t *testing.T) {
 		at := time.Now()
 		c.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
 		c.send("ab")
-		_, _, _ = c.reply("POST")
+		if res, _, err := c.reply("POST"); err != nil || res.StatusCode != 408 || !res.Close {
+			w.t.Errorf("answered %v, %v", res, err)
+		}
 		if d := time.Since(at); d < 60*time.Second || d > 61*time.Second {
 			w.t.Errorf("after %v", d)
 		}
-		w.phase(exchange.PhaseWait, exchange.ErrGone)
+		w.phase(exchange.PhaseWait, exchange.ErrRequest)
 	})
 	run("Expect that is not answered: the body after a second", func(c *client) {
 		c.head()

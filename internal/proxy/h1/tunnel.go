@@ -6,19 +6,22 @@ import (
 	"net"
 )
 
-// join answers 101 and passes bytes both ways until both sides are done, or one
+// join answers 101, or a CONNECT, and passes bytes both ways until both sides are done, or one
 // is and can't say so to the other without closing.
 func (c *conn) join() error {
 	r := &c.x.Response
-	out := appendStatus(nil, 101, r.Reason)
+	out := appendStatus(nil, r.Status, r.Reason)
 	out = appendFields(out, &r.Header)
-	out = append(out, "Connection: Upgrade\r\nUpgrade: "...)
-	if r.Upgrade != nil {
-		out = append(out, r.Upgrade...)
-	} else {
-		out = append(out, c.x.Request.Upgrade...)
+	if r.Status == 101 {
+		out = append(out, "Connection: Upgrade\r\nUpgrade: "...)
+		if r.Upgrade != nil {
+			out = append(out, r.Upgrade...)
+		} else {
+			out = append(out, c.x.Request.Upgrade...)
+		}
+		out = append(out, '\r', '\n')
 	}
-	out = append(out, '\r', '\n', '\r', '\n')
+	out = append(out, '\r', '\n')
 	c.last = true
 	r.Sent = true
 	c.unwatch()

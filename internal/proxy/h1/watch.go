@@ -20,11 +20,15 @@ type watch struct {
 // stuck, and whether the client of a slow answer is still there. The longer the
 // answer takes, the rarer it asks, up to once a second.
 func (c *conn) look(v uint64, now, age int64) {
-	if stuck(c.reading.Load(), &c.readSeen, &c.readSince, now, int64(c.door.Limits.ReadTime)) ||
-		stuck(c.writing.Load(), &c.writeSeen, &c.wroteSince, now, int64(c.door.Limits.WriteTime)) {
-		c.stalled.Store(true)
+	if stuck(c.writing.Load(), &c.writeSeen, &c.wroteSince, now, int64(c.door.Limits.WriteTime)) {
+		c.stalled.Store(slowReader)
 		c.leave()
 		_ = c.nc.SetDeadline(past)
+		return
+	}
+	if stuck(c.reading.Load(), &c.readSeen, &c.readSince, now, int64(c.door.Limits.ReadTime)) {
+		c.stalled.CompareAndSwap(nil, slowBody)
+		_ = c.nc.SetReadDeadline(past) // it can be answered still
 		return
 	}
 	if age < c.probeIn || c.leash.Gone() {
@@ -75,7 +79,7 @@ func (c *conn) Interrupt() {
 // Resume lets the body be read on after an interrupt, of which nothing was lost:
 // another attempt may want the rest. Nobody reads it now.
 func (c *conn) Resume() {
-	if !c.stopped.Swap(false) || c.leash.Gone() {
+	if !c.stopped.Swap(false) || c.leash.Gone() || c.stalled.Load() != nil {
 		return
 	}
 	if errors.Is(c.in.err, os.ErrDeadlineExceeded) {
