@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs Debian packages that this tree runs beside Go and Node: for the tests
 # (deps.sh, deps.sh test) Chromium and promtool, for the benchmark beside other
-# proxies (deps.sh bench) those proxies and wrk. As another user than root, or
+# proxies (deps.sh bench) those proxies, wrk and h2load. As another user than root, or
 # without apt-get, it names what is missing, and does without.
 set -eu
 missing=
@@ -16,6 +16,7 @@ bench)
 	need nginx nginx-light
 	need haproxy haproxy
 	need caddy caddy
+	need h2load nghttp2-client
 	;;
 *)
 	echo "usage: $0 [test|bench]" >&2

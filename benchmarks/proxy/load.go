@@ -5,16 +5,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"time"
-
-	"swell/internal/bench"
 )
 
 // closed is what a closed load measured.
@@ -24,13 +19,12 @@ type closed struct {
 	bad      int64
 }
 
-// closedLoad sends requests on a fixed number of connections, each one as soon as
-// the one before it is answered.
-func closedLoad(ctx context.Context, o *options, port int, length time.Duration) (*closed, error) {
-	ctx, cancel := context.WithTimeout(ctx, length+15*time.Second)
+// wrk sends requests on a fixed number of connections, each one as soon as the one
+// before it is answered.
+func wrk(ctx context.Context, o *options, connections int, target string) (*closed, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.length+20*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "taskset", "-c", strconv.Itoa(o.loadCore), "wrk", "-t1",
-		"-c"+strconv.Itoa(o.connection), "-d"+strconv.Itoa(int(length.Seconds()))+"s", "http://"+addr(port)+"/").CombinedOutput()
+	out, err := o.onCore(ctx, "wrk", "-t1", "-c"+strconv.Itoa(connections), "-d"+strconv.Itoa(int(o.length.Seconds()))+"s", target).CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("wrk: %w: %s", err, bytes.TrimSpace(out))
 	}
@@ -69,49 +63,4 @@ func parseWrk(out []byte) (*closed, error) {
 		}
 	}
 	return &c, nil
-}
-
-// openLoad sends requests at the rate of the options, at random moments, whether
-// those before were answered or not.
-func openLoad(ctx context.Context, o *options, port int) (*bench.Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.length+30*time.Second)
-	defer cancel()
-	command := self("role-load", "http://"+addr(port)+"/", fmt.Sprint(o.rate), o.length.String())
-	cmd := exec.CommandContext(ctx, "taskset", append([]string{"-c", strconv.Itoa(o.loadCore)}, command...)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("open load: %w", err)
-	}
-	var r bench.Report
-	return &r, json.Unmarshal(out, &r)
-}
-
-// loadMain makes an open load and writes the report to standard output. Its
-// arguments are a URL, a rate and a duration.
-func loadMain(args []string) error {
-	if len(args) != 3 {
-		return fmt.Errorf("it takes a URL, a rate and a duration, and got %q", args)
-	}
-	rate, err := strconv.ParseFloat(args[1], 64)
-	if err != nil {
-		return err
-	}
-	length, err := time.ParseDuration(args[2])
-	if err != nil {
-		return err
-	}
-	shape, err := bench.NewShape(bench.ShapeOptions{Name: "constant", Rate: rate, Duration: length})
-	if err != nil {
-		return err
-	}
-	r, err := bench.Run(context.Background(), bench.Options{
-		Targets: []bench.Target{{URL: args[0]}}, Shape: shape, Warmup: 500 * time.Millisecond,
-		Poisson: true, Seed: 1, MaxInflight: 512,
-	})
-	if err != nil {
-		return err
-	}
-	r.Series = nil
-	return json.NewEncoder(os.Stdout).Encode(r)
 }

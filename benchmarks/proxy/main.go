@@ -1,11 +1,12 @@
 //go:build linux
 
 // Command proxy measures Swell's gateway beside other proxies, in one run on one
-// machine: how much CPU a request costs, and how long requests take at the same
-// open load. It prints a table, writes it into docs/performance.md, and ends with
-// 3 if a goal is missed.
+// machine: what requests, connections and bodies cost in CPU and memory, by the
+// protocols that people use, and how long requests take at the same load. It prints
+// a table for each, writes them into docs/performance.md, and ends with 3 if a goal
+// is missed.
 //
-// The proxy has one core to itself; the load and the origin share another one.
+// The proxy has one core to itself; the load and the origins share another one.
 // Proxies take turns, several rounds of them, and the medians count. All listen on
 // loopback, and everything is ended when it ends.
 package main
@@ -20,25 +21,27 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
-
-	"swell/internal/bench"
 )
 
-// options are the flags.
+// options are the flags, and what a run has in common.
 type options struct {
 	swell      string
 	doc        string
 	rounds     int
 	connection int
-	rate       float64
 	length     time.Duration
 	proxyCore  int
 	loadCore   int
-	maxNginx   float64
-	maxCaddy   float64
+	only       string
+	peers      string
 	keep       bool
+
+	dir     string  // of configurations and logs
+	message string  // the file with a gRPC call
+	half    float64 // requests a second, half of what nginx reached
 }
 
 // Exit codes, as Swell's own.
@@ -62,17 +65,16 @@ func main() {
 	var o options
 	flag.StringVar(&o.swell, "swell", "bin/swell", "Swell's binary")
 	flag.StringVar(&o.doc, "doc", "docs/performance.md", "the file whose section is written; empty: none")
-	flag.IntVar(&o.rounds, "rounds", 5, "rounds of all proxies")
-	flag.IntVar(&o.connection, "connections", 64, "connections of the closed load")
-	flag.Float64Var(&o.rate, "rate", 4000, "requests a second of the open load")
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds of all proxies")
+	flag.IntVar(&o.connection, "connections", 64, "connections of wrk")
 	flag.DurationVar(&o.length, "length", 3*time.Second, "of each measurement")
 	flag.IntVar(&o.proxyCore, "proxy-core", 0, "the core of the proxy")
-	flag.IntVar(&o.loadCore, "load-core", 1, "the core of the load and the origin")
-	flag.Float64Var(&o.maxNginx, "max-nginx", 1.3, "goal: Swell's CPU per request in nginx's at most; 0: none")
-	flag.Float64Var(&o.maxCaddy, "max-caddy", 0.35, "goal: Swell's CPU per request in Caddy's at most; 0: none")
+	flag.IntVar(&o.loadCore, "load-core", 1, "the core of the load and the origins")
+	flag.StringVar(&o.only, "only", "", "only these kinds of load, with commas between them: h1,half,h2,large,tls-h1,tls-h2,grpc,handshakes,idle; the page is left as it is")
+	flag.StringVar(&o.peers, "peers", "", "only these proxies beside Swell, with commas between them")
 	flag.BoolVar(&o.keep, "keep", false, "keep the proxies' configurations and logs")
 	flag.Parse()
-	if flag.NArg() > 0 || o.rounds < 1 || o.rounds > 25 || o.length < time.Second || o.connection < 1 || o.rate <= 0 {
+	if flag.NArg() > 0 || o.rounds < 1 || o.rounds > 25 || o.length < time.Second || o.connection < 1 {
 		fmt.Fprintln(os.Stderr, "usage: proxy [flags]; rounds are 1 to 25, a length is at least 1s")
 		os.Exit(exitUsage)
 	}
@@ -89,37 +91,46 @@ func main() {
 var roles = map[string]func(args []string) error{
 	"role-origin":       originMain,
 	"role-reverseproxy": reverseProxyMain,
-	"role-load":         loadMain,
+	"role-server":       serverMain,
+	"role-handshakes":   handshakesMain,
+	"role-idle":         idleMain,
 }
 
 func measure(ctx context.Context, o *options) (code int, err error) {
-	for _, tool := range []string{"wrk", "taskset"} {
+	for tool, in := range map[string]string{"wrk": "wrk", "taskset": "util-linux", "h2load": "nghttp2-client"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return exitTarget, fmt.Errorf("%s is needed and not there; Debian has it in the package %s",
-				tool, map[string]string{"wrk": "wrk", "taskset": "util-linux"}[tool])
+			return exitTarget, fmt.Errorf("%s is needed and not there; Debian has it in the package %s", tool, in)
 		}
 	}
-	dir, err := os.MkdirTemp("", "bench-proxy")
+	chosen, err := choose(o)
 	if err != nil {
+		return exitUsage, err
+	}
+	if o.dir, err = os.MkdirTemp("", "bench-proxy"); err != nil {
 		return exitFailed, err
 	}
 	if o.keep {
-		fmt.Fprintln(os.Stderr, "configurations and logs are in", dir)
+		fmt.Fprintln(os.Stderr, "configurations and logs are in", o.dir)
 	} else {
-		defer func() { _ = os.RemoveAll(dir) }()
+		defer func() { _ = os.RemoveAll(o.dir) }()
 	}
 	m, err := machine()
 	if err != nil {
 		return exitFailed, err
 	}
-
-	origin, err := start(dir, "origin", o.loadCore, self("role-origin", addr(originPort)))
-	if err != nil {
+	o.message = filepath.Join(o.dir, "message")
+	if err := errors.Join(writeCertificate(o.dir), os.WriteFile(o.message, grpcMessage, 0o600)); err != nil {
 		return exitFailed, err
 	}
-	defer origin.stop()
-	if err := origin.ready(ctx, originPort); err != nil {
-		return exitFailed, err
+	for role, port := range map[string]int{"role-origin": originPort, "role-server": serverPort} {
+		origin, err := start(o.dir, role, o.loadCore, self(role, addr(port)))
+		if err != nil {
+			return exitFailed, err
+		}
+		defer origin.stop()
+		if err := origin.ready(ctx, port); err != nil {
+			return exitFailed, err
+		}
 	}
 
 	var results []*result
@@ -127,53 +138,61 @@ func measure(ctx context.Context, o *options) (code int, err error) {
 		if ctx.Err() != nil {
 			return exitFailed, ctx.Err()
 		}
-		r := &result{peer: p}
+		if o.peers != "" && p.name != "swell" && !slices.Contains(strings.Split(o.peers, ","), p.name) {
+			continue
+		}
+		r := &result{peer: p, figures: map[string][]figure{}}
 		results = append(results, r)
 		if r.missing = p.missing(); r.missing != "" {
 			fmt.Fprintf(os.Stderr, "%s is left out: %s\n", p.name, r.missing)
 			continue
 		}
-		if r.process, err = p.start(filepath.Join(dir, p.name), o.proxyCore); err == nil {
+		if r.process, err = p.start(filepath.Join(o.dir, p.name), o.proxyCore); err == nil {
 			defer r.process.stop()
-			if err = r.process.ready(ctx, p.port); err == nil {
-				_, err = closedLoad(ctx, o, p.port, time.Second) // a warm-up
+			if err = r.process.ready(ctx, p.ports.plain); err == nil {
+				var c *closed
+				warm := *o
+				warm.length = time.Second
+				if c, err = wrk(ctx, &warm, o.connection, at("http", p.ports.plain, "/")); err == nil && (p.name == "nginx" || o.half == 0) {
+					o.half = c.rate / 2
+				}
 			}
 		}
 		if err != nil {
 			return exitFailed, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	for round := range o.rounds {
-		// Another one begins each round, so that none is always after the same.
-		order := slices.Concat(results[round%len(results):], results[:round%len(results)])
-		for _, r := range order {
-			if r.missing != "" {
-				continue
+	for _, s := range chosen {
+		for round := range o.rounds {
+			// Another one begins each round, so that none is always after the same.
+			order := slices.Concat(results[round%len(results):], results[:round%len(results)])
+			for _, r := range order {
+				if r.missing != "" || s.port(&r.peer) == 0 {
+					continue
+				}
+				f, err := s.run(ctx, o, r)
+				if err != nil {
+					return exitFailed, fmt.Errorf("%s, %s, round %d: %w%s", s.title, r.name, round+1, err, r.process.tail())
+				}
+				r.figures[s.name] = append(r.figures[s.name], f)
+				fmt.Fprintf(os.Stderr, "%-11s round %d of %d  %-13s %8.1f %s\n", s.name, round+1, o.rounds, r.name, f.value, s.what)
 			}
-			if err := r.measure(ctx, o); err != nil {
-				return exitFailed, fmt.Errorf("%s, round %d: %w", r.name, round+1, err)
-			}
-			fmt.Fprintf(os.Stderr, "round %d of %d  %-13s %6.1f µs a request, p99 %s\n", round+1, o.rounds,
-				r.name, last(r.cpu), milli(last(r.p99)))
 		}
 	}
 
-	table := render(results)
-	fmt.Print(table)
-	verdicts, missed := goals(o, results)
-	fmt.Print("\n", verdicts)
-	if o.doc != "" {
-		if err := writeSection(o.doc, section(o, m, table, verdicts)); err != nil {
+	text, missed := page(o, m, chosen, results)
+	fmt.Print(text)
+	if o.doc != "" && o.only == "" && o.peers == "" {
+		if err := writeSection(o.doc, text); err != nil {
 			return exitFailed, err
 		}
 		fmt.Fprintln(os.Stderr, "written to", o.doc)
 	}
 	for _, r := range results {
-		if r.late > 0 {
-			fmt.Fprintf(os.Stderr, "%s: %d requests could not be sent in time; other work keeps this machine busy, or the open load's rate is too high for it\n", r.name, r.late)
-		}
-		if r.bad > 0 {
-			err = errors.Join(err, fmt.Errorf("%s did not answer %d requests well", r.name, r.bad))
+		for _, s := range chosen {
+			if bad := r.bad(s.name); bad > 0 {
+				err = errors.Join(err, fmt.Errorf("%s did not answer %d requests well: %s", r.name, bad, s.title))
+			}
 		}
 	}
 	switch {
@@ -185,48 +204,42 @@ func measure(ctx context.Context, o *options) (code int, err error) {
 	return 0, nil
 }
 
-// result is what was measured of one proxy, a value for each round.
+// choose returns the scenarios that --only names; all without it.
+func choose(o *options) ([]*scenario, error) {
+	all := scenarios()
+	if o.only == "" {
+		return all, nil
+	}
+	var out []*scenario
+	for name := range strings.SplitSeq(o.only, ",") {
+		i := slices.IndexFunc(all, func(s *scenario) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no kind of load is named %q; see --help", name)
+		}
+		out = append(out, all[i])
+	}
+	return out, nil
+}
+
+// result is what was measured of one proxy: a figure for each scenario and round.
 type result struct {
 	peer
 	missing string // why it is left out
 	process *process
-	cpu     []float64 // microseconds for a request
-	rate    []float64 // requests a second of the closed load
-	p50     []float64 // of the open load, seconds
-	p99     []float64
-	bad     int64 // requests that were not answered well
-	late    int64 // requests of the open load that could not be sent in time
+	figures map[string][]figure
 }
 
-func (r *result) measure(ctx context.Context, o *options) error {
-	before, err := r.process.cpu()
-	if err != nil {
-		return err
+// values are the figures of a scenario.
+func (r *result) values(scenario string) (values, rates []float64) {
+	for _, f := range r.figures[scenario] {
+		values, rates = append(values, f.value), append(rates, f.rate)
 	}
-	closed, err := closedLoad(ctx, o, r.port, o.length)
-	if err != nil {
-		return err
-	}
-	after, err := r.process.cpu()
-	if err != nil {
-		return err
-	}
-	open, err := openLoad(ctx, o, r.port)
-	if err != nil {
-		return err
-	}
-	r.cpu = append(r.cpu, float64((after-before).Nanoseconds())/1e3/float64(closed.requests))
-	r.rate = append(r.rate, closed.rate)
-	r.p50 = append(r.p50, open.Latency.P50)
-	r.p99 = append(r.p99, open.Latency.P99)
-	r.bad += closed.bad + open.Failed
-	for _, f := range open.Failures {
-		if f.Kind == bench.Unsent {
-			r.bad -= f.Count
-			r.late += f.Count
-		}
-	}
-	return nil
+	return values, rates
 }
 
-func last(v []float64) float64 { return v[len(v)-1] }
+func (r *result) bad(scenario string) (n int64) {
+	for _, f := range r.figures[scenario] {
+		n += f.bad
+	}
+	return n
+}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,18 +21,33 @@ import (
 type peer struct {
 	name    string
 	program string
-	port    int
-	version []string // arguments that print its version
-	file    string   // of its configuration
-	config  string
+	ports   listeners
+	version []string                  // arguments that print its version
+	files   map[string]string         // its configuration
 	args    func(dir string) []string // of its command
 }
 
-// originPort and the ones after it are taken at the start, free ones.
+// listeners are where a proxy takes which load.
+type listeners struct {
+	plain int // HTTP/1.1
+	h2c   int // HTTP/2 in the clear
+	tls   int // both over TLS
+	grpc  int // HTTP/2 in the clear, to an origin that speaks it
+}
+
+// The origins' ports, and those for proxies, are taken at the start, free ones.
 var (
-	ports      = freePorts(8)
+	ports      = freePorts(32)
 	originPort = ports[0]
+	serverPort = ports[1] // of the origin for large bodies and gRPC
+	adminPort  = ports[2]
 )
+
+// portsOf returns the ports of the i-th proxy.
+func portsOf(i int) listeners {
+	p := ports[4+4*i:]
+	return listeners{p[0], p[1], p[2], p[3]}
+}
 
 // freePorts returns ports that are free now.
 func freePorts(n int) []int {
@@ -70,101 +86,50 @@ func peers(o *options) []peer {
 	if err != nil {
 		swell = o.swell
 	}
+	sw, ng, ha, ca, tr, rp := portsOf(0), portsOf(1), portsOf(2), portsOf(3), portsOf(4), portsOf(5)
+	sw.h2c, sw.grpc = sw.plain, sw.plain // it tells them apart
+	ca.h2c, tr.h2c = ca.plain, tr.plain
+	crt, key, pem := filepath.Join(o.dir, "bench.crt"), filepath.Join(o.dir, "bench.key"), filepath.Join(o.dir, "bench.pem")
+	fill := func(text string, l listeners) string {
+		return strings.NewReplacer(
+			"{user}", user, "{plain}", strconv.Itoa(l.plain), "{h2c}", strconv.Itoa(l.h2c), "{tls}", strconv.Itoa(l.tls), "{grpc}", strconv.Itoa(l.grpc),
+			"{origin}", addr(originPort), "{server}", addr(serverPort), "{crt}", crt, "{key}", key, "{pem}", pem,
+		).Replace(text)
+	}
 	return []peer{
 		{
-			name: "swell", program: swell, port: ports[1], version: []string{"--version"}, file: "swell.yaml",
-			config: fmt.Sprintf(`app: bench
-gateway:
-  listen: %s
-  routes:
-    - match: {path: /**}
-      to: origin
-services:
-  origin:
-    address: ["%s"]
-`, addr(ports[1]), addr(originPort)),
-			args: func(dir string) []string {
-				return []string{"up", dir, "--admin", addr(ports[6])}
-			},
+			name: "swell", program: swell, ports: sw, version: []string{"--version"},
+			files: map[string]string{"swell.yaml": fill(swellConfig, sw)},
+			args:  func(dir string) []string { return []string{"up", dir, "--admin", addr(adminPort)} },
 		},
 		{
-			name: "nginx", program: "nginx", port: ports[2], version: []string{"-v"}, file: "nginx.conf",
-			config: fmt.Sprintf(`%s
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr warn;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-  upstream origin { server %s; keepalive 256; keepalive_requests 1000000000; }
-  server {
-    listen %s;
-    keepalive_requests 1000000000;
-    location / {
-      proxy_pass http://origin;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-      proxy_set_header X-Forwarded-Proto $scheme;
-    }
-  }
-}
-`, user, addr(originPort), addr(ports[2])),
+			name: "nginx", program: "nginx", ports: ng, version: []string{"-v"},
+			files: map[string]string{"nginx.conf": fill(nginxConfig, ng)},
 			args: func(dir string) []string {
 				return []string{"-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr"}
 			},
 		},
 		{
-			name: "HAProxy", program: "haproxy", port: ports[3], version: []string{"-v"}, file: "haproxy.cfg",
-			config: fmt.Sprintf(`global
-  nbthread 1
-  maxconn 4096
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-  option http-keep-alive
-  option forwardfor
-  http-reuse always
-frontend front
-  bind %s
-  http-request set-header X-Forwarded-Proto http
-  default_backend origin
-backend origin
-  server origin %s
-`, addr(ports[3]), addr(originPort)),
-			args: func(dir string) []string { return []string{"-db", "-f", filepath.Join(dir, "haproxy.cfg")} },
+			name: "HAProxy", program: "haproxy", ports: ha, version: []string{"-v"},
+			files: map[string]string{"haproxy.cfg": fill(haproxyConfig, ha)},
+			args:  func(dir string) []string { return []string{"-db", "-f", filepath.Join(dir, "haproxy.cfg")} },
 		},
 		{
-			name: "Caddy", program: "caddy", port: ports[4], version: []string{"version"}, file: "Caddyfile",
-			config: fmt.Sprintf(`{
-	admin off
-	auto_https off
-	log {
-		level ERROR
-	}
-}
-http://:%d {
-	bind 127.0.0.1
-	reverse_proxy %s {
-		transport http {
-			keepalive_idle_conns_per_host 256
-		}
-	}
-}
-`, ports[4], addr(originPort)),
+			name: "Caddy", program: "caddy", ports: ca, version: []string{"version"},
+			files: map[string]string{"Caddyfile": fill(caddyConfig, ca)},
 			args: func(dir string) []string {
 				return []string{"run", "--config", filepath.Join(dir, "Caddyfile"), "--adapter", "caddyfile"}
 			},
 		},
 		{
-			name: "ReverseProxy", program: self()[0], port: ports[5],
+			name: "Traefik", program: "traefik", ports: tr, version: []string{"version"},
+			files: map[string]string{"traefik.yaml": fill(traefikConfig, tr), "dynamic.yaml": fill(traefikDynamic, tr)},
+			args:  func(dir string) []string { return []string{"--configFile=" + filepath.Join(dir, "traefik.yaml")} },
+		},
+		{
+			name: "ReverseProxy", program: self()[0], ports: listeners{plain: rp.plain},
 			args: func(string) []string {
-				return []string{"role-reverseproxy", addr(ports[5]), addr(originPort)}
+				return []string{"role-reverseproxy", addr(rp.plain), addr(originPort)}
 			},
 		},
 	}
@@ -186,8 +151,8 @@ func (p *peer) start(dir string, core int) (*process, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	if p.file != "" {
-		if err := os.WriteFile(filepath.Join(dir, p.file), []byte(p.config), 0o644); err != nil {
+	for name, text := range p.files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return nil, err
 		}
 	}

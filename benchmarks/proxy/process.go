@@ -46,6 +46,32 @@ func start(dir, name string, core int, command []string) (*process, error) {
 	return p, nil
 }
 
+// anonymous returns the anonymous memory in use by the process and its descendants,
+// in bytes.
+func (p *process) anonymous() (int64, error) {
+	pids, err := p.family()
+	if err != nil {
+		return 0, err
+	}
+	var sum int64
+	for pid := range pids {
+		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		for line := range strings.Lines(string(b)) {
+			if v, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+				kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+				if err != nil {
+					return 0, err
+				}
+				sum += kb << 10
+			}
+		}
+	}
+	return sum, nil
+}
+
 // ready waits until the origin's answer comes from a port.
 func (p *process) ready(ctx context.Context, port int) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -101,9 +127,19 @@ func (p *process) stop() {
 
 // cpu returns the time that the process and its descendants had of a core.
 func (p *process) cpu() (time.Duration, error) {
+	pids, err := p.family()
+	var sum time.Duration
+	for _, t := range pids {
+		sum += t
+	}
+	return sum, err
+}
+
+// family returns the process and its descendants, with the CPU time of each.
+func (p *process) family() (map[int]time.Duration, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	parent, used := map[int]int{}, map[int]time.Duration{}
 	for _, e := range entries {
@@ -117,24 +153,24 @@ func (p *process) cpu() (time.Duration, error) {
 		}
 		ppid, t, err := parseStat(string(b))
 		if err != nil {
-			return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+			return nil, fmt.Errorf("/proc/%d/stat: %w", pid, err)
 		}
 		parent[pid], used[pid] = ppid, t
 	}
 	root := p.cmd.Process.Pid
 	if _, ok := used[root]; !ok {
-		return 0, fmt.Errorf("it ended%s", p.tail())
+		return nil, fmt.Errorf("it ended%s", p.tail())
 	}
-	var sum time.Duration
-	for pid, t := range used {
-		for up := pid; up > 0; up = parent[up] {
-			if up == root {
-				sum += t
-				break
-			}
+	for pid := range used {
+		up := pid
+		for up > 0 && up != root {
+			up = parent[up]
+		}
+		if up != root {
+			delete(used, pid)
 		}
 	}
-	return sum, nil
+	return used, nil
 }
 
 // tick is the unit of the times in /proc, which is the same on every Linux that Go

@@ -46,39 +46,54 @@ func TestParseStat(t *testing.T) {
 
 func results() []*result {
 	r := func(name string, cpu ...float64) *result {
-		return &result{peer: peer{name: name}, cpu: cpu, rate: []float64{1}, p50: []float64{0.001}, p99: []float64{0.002}}
+		out := &result{peer: peer{name: name}, figures: map[string][]figure{}}
+		for _, v := range cpu {
+			out.figures["x"] = append(out.figures["x"], figure{value: v, rate: 1})
+		}
+		return out
 	}
 	return []*result{r("swell", 22, 20, 30), r("nginx", 20, 10, 40), {peer: peer{name: "HAProxy"}, missing: "gone"}, r("Caddy", 100)}
 }
 
 func TestTheTableAndTheGoals(t *testing.T) {
-	table := render(results())
+	s := &scenario{name: "x", what: "CPU a request, µs"}
+	text := table(s, results())
 	for _, want := range []string{
-		"| **Swell** | " + goVersion() + " | 22.0 | 20.0 to 30.0 | 1.10 | 0.22 | 1 | 1.00 ms | 2.00 ms |\n",
+		"| **Swell** | " + goVersion() + " | 22.0 | 20.0 to 30.0 | 1.10 | 0.22 | 1 |\n",
 		"| HAProxy | not installed, left out |",
-		"| Caddy | " + goVersion() + " | 100.0 | 100.0 to 100.0 | 5.00 | 1.00 |",
+		"| Caddy | " + goVersion() + " | 100.0 | 100.0 to 100.0 | 5.00 | 1.00 | 1 |",
 	} {
-		if !strings.Contains(table, want) {
-			t.Errorf("%s\nhas no %s", table, want)
+		if !strings.Contains(text, want) {
+			t.Errorf("%s\nhas no %s", text, want)
 		}
 	}
 	for _, c := range []struct {
-		nginx, caddy float64
-		missed       bool
-		want         string
+		goal   goal
+		missed bool
+		want   string
 	}{
-		{1.3, 0.35, false, "nginx's CPU a request: met, with 1.10"},
-		{1.05, 0, true, "nginx's CPU a request: missed, with 1.10"},
-		{0, 0.2, true, "Caddy's CPU a request: missed, with 0.22"},
+		{goal{text: "g", peers: []string{"nginx", "HAProxy"}, times: 1.2}, false, "Met: 22.0, where 24.0"},
+		{goal{text: "g", peers: []string{"nginx", "Caddy"}, times: 1}, true, "**Missed**: 22.0, where 20.0"},
+		{goal{text: "g", most: 4}, true, "**Missed**: 22.0, where 4.00"},
+		{goal{text: "g", peers: []string{"HAProxy"}, times: 1}, false, "Not judged"},
 	} {
-		text, missed := goals(&options{maxNginx: c.nginx, maxCaddy: c.caddy}, results())
+		s.goals = []goal{c.goal}
+		text, missed := judge(s, results())
 		if missed != c.missed || !strings.Contains(text, c.want) {
 			t.Errorf("%+v: %v, %s", c, missed, text)
 		}
 	}
-	text, missed := goals(&options{maxNginx: 1}, results()[:1])
-	if missed || !strings.Contains(text, "not judged") {
-		t.Errorf("without nginx: %v, %s", missed, text)
+}
+
+func TestParseH2load(t *testing.T) {
+	c, err := parseH2load([]byte("finished in 3.00s, 41152.33 req/s, 6.84MB/s\n" +
+		"requests: 123456 total, 123457 started, 123456 done, 123450 succeeded, 6 failed, 0 errored, 0 timeout\n" +
+		"status codes: 123450 2xx, 0 3xx, 0 4xx, 6 5xx\n"))
+	if err != nil || *c != (closed{requests: 123456, rate: 41152.33, bad: 6}) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := parseH2load([]byte("could not connect")); err == nil {
+		t.Error("no report is no error")
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,91 +52,96 @@ func median(v []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// find returns what was measured of a proxy; nil if it was left out.
-func find(results []*result, name string) *result {
+// figureOf returns the median of what was measured of a proxy; false if it was left out.
+func figureOf(results []*result, scenario, name string) (float64, bool) {
 	for _, r := range results {
-		if r.name == name && len(r.cpu) > 0 {
-			return r
+		if v, _ := r.values(scenario); r.name == name && len(v) > 0 {
+			return median(v), true
 		}
 	}
-	return nil
+	return 0, false
 }
 
-// ratio tells how many times the CPU of a named proxy r takes.
-func ratio(results []*result, r *result, of string) (float64, bool) {
-	other := find(results, of)
-	if r == nil || other == nil || median(other.cpu) == 0 {
-		return 0, false
-	}
-	return median(r.cpu) / median(other.cpu), true
-}
-
-// render makes the table, in Markdown.
-func render(results []*result) string {
+// table makes a scenario's table, in Markdown.
+func table(s *scenario, results []*result) string {
 	var b strings.Builder
-	b.WriteString("| proxy | version | CPU a request, µs | lowest to highest | × nginx | × Caddy | requests/s, closed load | p50, open load | p99, open load |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprintf(&b, "| proxy | version | %s | lowest to highest | × nginx | × Caddy | a second |\n|---|---|---|---|---|---|---|\n", s.what)
 	for _, r := range results {
 		if r.missing != "" {
-			fmt.Fprintf(&b, "| %s | not installed, left out | | | | | | | |\n", r.name)
+			fmt.Fprintf(&b, "| %s | not installed, left out | | | | | |\n", r.name)
+			continue
+		}
+		v, rates := r.values(s.name)
+		if len(v) == 0 {
 			continue
 		}
 		times := func(of string) string {
-			if x, ok := ratio(results, r, of); ok {
-				return fmt.Sprintf("%.2f", x)
+			if x, ok := figureOf(results, s.name, of); ok && x > 0 {
+				return fmt.Sprintf("%.2f", median(v)/x)
 			}
 			return "-"
 		}
-		name := r.name
+		name, rate := r.name, "-"
 		if name == "swell" {
 			name = "**Swell**"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %.1f | %.1f to %.1f | %s | %s | %.0f | %s | %s |\n", name, r.release(), median(r.cpu),
-			slices.Min(r.cpu), slices.Max(r.cpu), times("nginx"), times("Caddy"), median(r.rate), milli(median(r.p50)), milli(median(r.p99)))
+		if x := median(rates); x > 0 {
+			rate = fmt.Sprintf("%.0f", x)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s to %s | %s | %s | %s |\n", name, r.release(), short(median(v)),
+			short(slices.Min(v)), short(slices.Max(v)), times("nginx"), times("Caddy"), rate)
 	}
 	return b.String()
 }
 
-func milli(seconds float64) string {
-	return fmt.Sprintf("%.2f ms", seconds*float64(time.Second/time.Millisecond))
+// short writes a figure with as many digits as mean something.
+func short(v float64) string {
+	if v < 10 {
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.1f", v)
 }
 
-// goals tells which goals are met, and whether one is missed. A goal whose peer was
-// left out can't be judged and is not missed.
-func goals(o *options, results []*result) (text string, missed bool) {
+// judge tells which of a scenario's goals are met, and whether one is missed. A goal
+// whose peers were left out can't be judged and is not missed.
+func judge(s *scenario, results []*result) (text string, missed bool) {
 	var b strings.Builder
-	swell := find(results, "swell")
-	for _, g := range []struct {
-		peer string
-		most float64
-	}{{"nginx", o.maxNginx}, {"Caddy", o.maxCaddy}} {
-		if g.most == 0 {
-			continue
+	ours, have := figureOf(results, s.name, "swell")
+	for _, g := range s.goals {
+		bound, known := g.most, g.most > 0
+		for _, p := range g.peers {
+			if x, ok := figureOf(results, s.name, p); ok && (!known || x*g.times < bound) {
+				bound, known = x*g.times, true
+			}
 		}
-		x, ok := ratio(results, swell, g.peer)
-		verdict := "met"
 		switch {
-		case !ok:
-			fmt.Fprintf(&b, "- At most %.2f × %s's CPU a request: not judged, as one of the two was left out.\n", g.most, g.peer)
-			continue
-		case x > g.most:
-			verdict, missed = "missed", true
+		case !have || !known:
+			fmt.Fprintf(&b, "- Goal: %s. Not judged, as who it speaks of was left out.\n", g.text)
+		case ours > bound:
+			missed = true
+			fmt.Fprintf(&b, "- Goal: %s. **Missed**: %s, where %s was the bound.\n", g.text, short(ours), short(bound))
+		default:
+			fmt.Fprintf(&b, "- Goal: %s. Met: %s, where %s was the bound.\n", g.text, short(ours), short(bound))
 		}
-		fmt.Fprintf(&b, "- At most %.2f × %s's CPU a request: %s, with %.2f.\n", g.most, g.peer, verdict, x)
 	}
 	return b.String(), missed
 }
 
-// section makes the text of the performance page.
-func section(o *options, machine, table, verdicts string) string {
-	return fmt.Sprintf(`## The gateway beside other proxies
-`+"`make bench-proxy`"+` measures this in one run: medians of %d rounds, in which the proxies take turns.
+// page makes the text of the performance page.
+func page(o *options, machine string, chosen []*scenario, results []*result) (text string, missed bool) {
+	var b strings.Builder
+	fmt.Fprintf(&b, `## The gateway beside other proxies
+`+"`make bench-proxy`"+` measures this in one run: medians of %d rounds of %v, in which the proxies take turns.
 
-%s
-Goals:
-%s
-Machine: %s. Each proxy has core %d to itself; the load and the origin share core %d. The origin answers every request with %d bytes. All proxies keep their connections to it, add forwarding headers, use one worker, and write no access log; Swell runs as `+"`swell up`"+` with its default telemetry (metrics, latency histograms, trace context). CPU is the time in user and system of the proxy's processes from /proc, over the requests of wrk on %d connections for %v, each sent when the one before it was answered. The open load is %.0f requests a second for %v, at random moments (Poisson), with latency counted from the moment that a request was due; it includes the load generator's own delay on the core that it shares with the origin, which is the same for all.
-`, o.rounds, table, verdicts, machine, o.proxyCore, o.loadCore, len(originBody), o.connection, o.length, o.rate, o.length)
+Machine: %s. Each proxy has core %d to itself; the load and the origins share core %d. All proxies keep their connections to the origin, add forwarding headers, use one worker, and write no access log; Swell runs as `+"`swell up`"+` with its default telemetry (metrics, latency histograms, trace context). CPU is the time in user and system of the proxy's processes, from /proc. The origin answers with %d bytes where nothing else is said.
+
+`, o.rounds, o.length, machine, o.proxyCore, o.loadCore, len(originBody))
+	for _, s := range chosen {
+		verdicts, bad := judge(s, results)
+		missed = missed || bad
+		fmt.Fprintf(&b, "### %s\n%s.\n\n%s\n%s\n", s.title, strings.ToUpper(s.about[:1])+s.about[1:], table(s, results), verdicts)
+	}
+	return strings.TrimRight(b.String(), "\n") + "\n", missed
 }
 
 // The marks between which the section stands; what is outside is somebody else's.
