@@ -1,6 +1,7 @@
 package balance_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -20,7 +21,7 @@ func make1(t testing.TB, name string) balance.Maker {
 func TestContract(t *testing.T) {
 	for _, name := range balance.Kind().Names() {
 		t.Run(name, func(t *testing.T) {
-			balancetest.Suite{Make: make1(t, name), Clients: name == "ip-hash"}.Run(t)
+			balancetest.Suite{Make: make1(t, name), Clients: name == "ip-hash" || name == "ring-hash"}.Run(t)
 		})
 	}
 }
@@ -73,7 +74,9 @@ func TestP2CAvoidsTheSlow(t *testing.T) {
 				hits++
 				took = slow
 			}
+			e.Begin(now)
 			e.Observe(now, took, true)
+			e.End()
 		}
 		return float64(hits) / float64(n)
 	}
@@ -108,24 +111,47 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// BenchmarkPick is what a request costs a balancer: the choice, and the counting in
+// and out.
 func BenchmarkPick(b *testing.B) {
 	for _, name := range balance.Kind().Names() {
-		for _, n := range []int{3, 50} {
-			b.Run(name+"/"+[]string{"few", "many"}[n/50], func(b *testing.B) {
+		for _, n := range []int{1, 3, 100, 5000} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
 				lb := make1(b, name)()
 				weights := make([]int, n)
+				for i := range weights {
+					weights[i] = 1 + i%3
+				}
 				lb.Update(balancetest.Endpoints(weights...))
 				b.ReportAllocs()
-				b.RunParallel(func(pb *testing.PB) {
-					r := balance.Request{Client: balancetest.Client(7)}
-					for pb.Next() {
-						r.Now += 1000
-						e := lb.Pick(&r)
-						e.Begin()
-						e.Observe(r.Now, 1e6, true)
-						e.End()
-					}
-				})
+				r := balance.Request{}
+				for i := 0; b.Loop(); i++ {
+					r.Client = balancetest.Client(i)
+					r.Now += 10_000
+					e := lb.Pick(&r)
+					e.Begin(r.Now)
+					e.Observe(r.Now, 1e6, true)
+					e.End()
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkUpdate is what a change of the endpoints costs.
+func BenchmarkUpdate(b *testing.B) {
+	for _, name := range balance.Kind().Names() {
+		for _, n := range []int{3, 5000} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				lb := make1(b, name)()
+				weights := make([]int, n)
+				for i := range weights {
+					weights[i] = 1 + i%3
+				}
+				eps := balancetest.Endpoints(weights...)
+				for b.Loop() {
+					lb.Update(eps)
+				}
 			})
 		}
 	}

@@ -9,15 +9,21 @@ import (
 // Endpoint is what balancers know of an instance. Its methods may be called from
 // any goroutine. It must not be copied.
 type Endpoint struct {
-	ID     string
-	Weight int // relative share, at least 1
+	// What every choice reads comes first, to lie together.
+	Weight int           // relative share, at least 1
+	key    uint64        // hash of ID
+	load   atomic.Uint64 // requests that await an answer << 32 | requests in flight
+	cost   atomic.Uint64 // see Observe
+	since  atomic.Int64  // when a request was begun while no other awaited an answer
+	warm   atomic.Int64  // when it is warm, see Warm; 0 is always
+	out    atomic.Bool
+
+	cold atomic.Int64 // when it began to get warm
+
+	ID   string
+	Zone string // "" is unknown
 	// Owner is whatever the user of the balancer keeps with the endpoint.
 	Owner any
-
-	key      uint64 // hash of ID
-	inflight atomic.Int64
-	out      atomic.Bool
-	cost     atomic.Uint64 // see observe
 }
 
 // NewEndpoint makes an endpoint that is in. A weight below 1 is 1.
@@ -32,14 +38,42 @@ func (e *Endpoint) Init(id string, weight int) {
 	e.ID, e.Weight, e.key = id, max(1, weight), hash(id)
 }
 
-// Begin counts a request that goes to the endpoint.
-func (e *Endpoint) Begin() { e.inflight.Add(1) }
+const awaited = 1 << 32 // one request that awaits its answer, in Endpoint.load
+
+// Begin counts a request that goes to the endpoint now. It is in flight until End,
+// and awaits an answer until Observe or Waive.
+func (e *Endpoint) Begin(now int64) {
+	if e.load.Add(awaited|1)>>32 == 1 {
+		e.since.Store(now)
+	}
+}
 
 // End takes back a Begin, and returns how many requests are left.
-func (e *Endpoint) End() int64 { return e.inflight.Add(-1) }
+func (e *Endpoint) End() int64 {
+	for {
+		old := e.load.Load()
+		left := uint64(uint32(old)) - 1
+		// Whoever forgot Observe and Waive is forgiven once nobody is left.
+		next := min(old>>32, left)<<32 | left
+		if e.load.CompareAndSwap(old, next) {
+			return int64(left)
+		}
+	}
+}
+
+// Waive ends the wait for the answer to a request of which nothing is to be
+// observed: its client left, for one.
+func (e *Endpoint) Waive() {
+	for {
+		old := e.load.Load()
+		if old < awaited || e.load.CompareAndSwap(old, old-awaited) {
+			return
+		}
+	}
+}
 
 // Inflight returns the number of requests at the endpoint.
-func (e *Endpoint) Inflight() int64 { return e.inflight.Load() }
+func (e *Endpoint) Inflight() int64 { return int64(uint32(e.load.Load())) }
 
 // Out reports whether the endpoint is taken out.
 func (e *Endpoint) Out() bool { return e.out.Load() }
@@ -66,6 +100,7 @@ const (
 // whether it succeeded. The average jumps up at once and comes down slowly: "peak
 // EWMA", as Finagle's p2c has it.
 func (e *Endpoint) Observe(now, took int64, ok bool) {
+	e.Waive()
 	us := float32(took) / 1e3
 	if !ok {
 		us = max(us, failed)
@@ -94,6 +129,19 @@ func (e *Endpoint) Observe(now, took int64, ok bool) {
 // that nothing was ever observed.
 func (e *Endpoint) Latency(now int64) float32 { return decayed(e.cost.Load(), uint32(now>>unitShift)) }
 
+// silent returns for how long, in microseconds, the endpoint has owed answers without
+// giving any: at least that old is one request that awaits its answer. 0 if none does.
+func (e *Endpoint) silent(now int64) float32 {
+	if e.load.Load() < awaited {
+		return 0
+	}
+	quiet := now - e.since.Load()
+	if cost := e.cost.Load(); cost != 0 {
+		quiet = min(quiet, int64(int32(uint32(now>>unitShift)-uint32(cost)))<<unitShift)
+	}
+	return float32(max(0, quiet)) / 1e3
+}
+
 func decayed(cost uint64, at uint32) float32 {
 	avg := math.Float32frombits(uint32(cost >> 32))
 	if at == uint32(cost) {
@@ -110,21 +158,4 @@ func decay(cost uint64, at uint32) float32 {
 	// 1/(1+x+x²/2) is within 10 % of e^-x where it matters, for a fifth of the price.
 	x := float32(float64(dt) / tau)
 	return 1 / (1 + x + x*x/2)
-}
-
-// hash is FNV-1a with the finalizer of SplitMix64, as short IDs differ in few bits.
-func hash(s string) uint64 {
-	h := uint64(14695981039346656037)
-	for i := range len(s) {
-		h = (h ^ uint64(s[i])) * 1099511628211
-	}
-	return mix(h)
-}
-
-// mix is the finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable
-// Pseudorandom Number Generators, OOPSLA 2014).
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }

@@ -12,8 +12,30 @@ import (
 // best of all and, unlike that, doesn't send everybody to the same one. Better is
 // the lower of latency × (requests in flight + 1) ÷ weight, where latency is the
 // peak EWMA that Finagle (twitter.github.io/finagle, "P2C + Peak EWMA") and
-// Linkerd use: it notices a slow endpoint within one answer.
-type p2c struct{ set atomic.Pointer[[]*Endpoint] }
+// Linkerd use: it notices a slow endpoint within one answer. One that doesn't answer
+// at all is noticed without: its latency is at least as long as it has been silent
+// with a request to answer.
+//
+// Where much is in flight, latency tells what was, and requests in flight what is.
+// Then the rule is that of Prequal (Wydrowski, Kleinberg, Rumble, Archer: Load is not
+// what you should balance, NSDI 2024): endpoints with more in flight than a quantile
+// of all are hot, and a cold one is better than a hot one; of two hot ones the one
+// with less in flight, of two cold ones the one with the lower latency, taken for
+// what it has in flight. Prequal's probes are spared: a data plane knows what it has
+// in flight itself.
+type p2c struct {
+	set atomic.Pointer[[]*Endpoint]
+	hot atomic.Int64 // quantile of requests in flight by weight, in 1 ÷ hotUnit
+}
+
+const (
+	// hotQuantile is Prequal's Q_RIF: its paper finds anything between 0.6 and 0.9
+	// good, and 2^-0.25 its default.
+	hotQuantile = 0.84
+	hotUnit     = 256
+	// hotFrom is how much must be in flight for it to say more than chance does.
+	hotFrom = 4 * hotUnit
+)
 
 func p2cEntry() plug.Entry[Maker] {
 	return plug.Named("p2c", "The better of two random endpoints, by recent latency and requests in flight.",
@@ -46,12 +68,9 @@ func (p *p2c) Pick(r *Request) *Endpoint {
 			j++
 		}
 		a, b := eps[i], eps[j]
-		switch useA, useB := r.usable(a), r.usable(b); {
+		switch useA, useB := r.takes(a), r.takes(b); {
 		case useA && useB:
-			if load(b, r.Now) < load(a, r.Now) {
-				return b
-			}
-			return a
+			return p.better(r, a, b, word)
 		case useA:
 			return a
 		case useB:
@@ -68,7 +87,7 @@ func (p *p2c) Pick(r *Request) *Endpoint {
 			at = 0
 		}
 		if r.usable(e) {
-			if l := load(e, r.Now); best == nil || l < least {
+			if l := r.load(e); best == nil || l < least {
 				best, least = e, l
 			}
 		}
@@ -76,19 +95,62 @@ func (p *p2c) Pick(r *Request) *Endpoint {
 	return best
 }
 
+// better chooses between two.
+func (p *p2c) better(r *Request, a, b *Endpoint, word uint64) *Endpoint {
+	flightA, flightB := r.flight(a), r.flight(b)
+	hot := p.hot.Load()
+	if word&7 == 0 || flightA > 2*hot+hotUnit {
+		p.learn(hot, flightA, flightB)
+	}
+	if hot >= hotFrom {
+		switch hotA, hotB := flightA > hot, flightB > hot; {
+		case hotA && !hotB, hotA && hotB && flightB < flightA:
+			return b
+		case hotB:
+			return a
+		}
+	}
+	if r.load(b) < r.load(a) {
+		return b
+	}
+	return a
+}
+
+// learn moves the quantile: up by a step times q for each that is above it, down by
+// a step times 1 - q for each that is not, so that it rests where a share of q is
+// below (Robbins and Monro, Annals of Mathematical Statistics 22(3), 1951). Two that
+// learn at once may lose one's step; that matters as little as a step does.
+func (p *p2c) learn(hot, a, b int64) {
+	step := 8 + hot/16
+	for _, flight := range [2]int64{a, b} {
+		if flight > hot {
+			hot += int64(float64(step) * hotQuantile)
+		} else {
+			hot -= int64(float64(step) * (1 - hotQuantile))
+		}
+	}
+	p.hot.Store(max(0, hot))
+}
+
+// flight is what e has in flight for its weight, in 1 ÷ hotUnit.
+func (r *Request) flight(e *Endpoint) int64 {
+	return int64(r.busy(e) * hotUnit / float32(e.Weight))
+}
+
 // load is what an endpoint's next request would have to wait for, in a manner of
 // speaking. An endpoint that has never answered gets one request to show itself:
 // its load is the lowest while it has none, and the highest while it has.
-func load(e *Endpoint, now int64) float32 {
-	busy := float32(e.Inflight())
-	lat := e.Latency(now)
-	if lat == 0 {
+func (r *Request) load(e *Endpoint) float32 {
+	busy := r.busy(e)
+	latency := e.Latency(r.Now)
+	if latency == 0 {
 		if busy == 0 {
 			return 0
 		}
-		return unproven * (busy + 1) / float32(e.Weight)
+		latency = unproven
 	}
-	return lat * (busy + 1) / float32(e.Weight)
+	latency = max(latency, e.silent(r.Now))
+	return latency * (busy + 1) / float32(e.Weight)
 }
 
 // unproven is the latency, in microseconds, that an endpoint without an answer so

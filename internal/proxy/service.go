@@ -153,7 +153,7 @@ func (s *service) pick(r *balance.Request) *endpoint {
 		if be == nil {
 			return nil
 		}
-		be.Begin()
+		be.Begin(r.Now)
 		e := be.Owner.(*endpoint)
 		if !e.gone.Load() {
 			return e

@@ -13,8 +13,7 @@ import (
 // Suite says what to test.
 type Suite struct {
 	Make balance.Maker
-	// Clients: the choice depends on the client's address, so that distribution is
-	// seen over many clients.
+	// Clients: a client stays at its endpoint as long as that is there.
 	Clients bool
 }
 
@@ -48,6 +47,7 @@ func (s Suite) Run(t *testing.T) {
 	t.Run("weights are kept to", func(t *testing.T) { s.shares(t, 1, 2, 5) })
 	t.Run("out and tried are skipped", s.skips)
 	t.Run("endpoints change", s.changes)
+	t.Run("the cold get less and never nothing", s.warms)
 	t.Run("picks and updates at once", s.race)
 	t.Run("no allocation", func(t *testing.T) {
 		b := s.Make()
@@ -79,11 +79,11 @@ func (s Suite) shares(t *testing.T, weights ...int) {
 			t.Fatal("nothing picked")
 		}
 		got[e]++
-		e.Begin()
+		e.Begin(now)
 		flight = append(flight, e)
 		if len(flight) == width {
-			flight[0].End()
 			flight[0].Observe(now, 5e6, true)
+			flight[0].End()
 			flight = flight[1:]
 		}
 	}
@@ -130,7 +130,7 @@ func (s Suite) skips(t *testing.T) {
 	seen := false
 	for i := range 500 {
 		e := b.Pick(&balance.Request{Client: Client(i)})
-		e.Begin() // never ends: who goes by load must come around to it
+		e.Begin(0) // never ends: who goes by load must come around to it
 		seen = seen || e == eps[0]
 	}
 	if !seen {
@@ -159,6 +159,45 @@ func (s Suite) changes(t *testing.T) {
 	}
 }
 
+// warms loads three warm endpoints and one that gets warm in a minute, and compares
+// what that got with its share, in the middle of each third.
+func (s Suite) warms(t *testing.T) {
+	b := s.Make()
+	eps := Endpoints(1, 1, 1, 1)
+	eps[3].Warm(0, 60e9)
+	b.Update(eps)
+	var got, cold [3]float64
+	var flight []*balance.Endpoint
+	for i := range 60_000 {
+		now := int64(i) * 1e6
+		e := b.Pick(&balance.Request{Now: now, Client: Client(i)})
+		third := i / 20_000
+		got[third]++
+		if e == eps[3] {
+			cold[third]++
+		}
+		e.Begin(now)
+		if flight = append(flight, e); len(flight) == 40 {
+			flight[0].Observe(now, 40e6, true)
+			flight[0].End()
+			flight = flight[1:]
+		}
+	}
+	for i, want := range []float64{1. / 6, 1. / 2, 5. / 6} { // of a warm one's share
+		warm := (got[i] - cold[i]) / 3
+		if is := cold[i] / warm; is < want*0.5 || is > want*1.35 {
+			t.Errorf("in third %d of its time the cold one gets %.2f of what a warm one gets, want about %.2f", i+1, is, want)
+		}
+	}
+	// Alone, it gets all.
+	b.Update(eps[3:])
+	for i := range 100 {
+		if e := b.Pick(&balance.Request{Client: Client(i)}); e != eps[3] {
+			t.Fatal("an endpoint is not picked as it is cold, though it is the only one")
+		}
+	}
+}
+
 func (s Suite) race(t *testing.T) {
 	b := s.Make()
 	eps := Endpoints(1, 2, 3, 4)
@@ -172,7 +211,7 @@ func (s Suite) race(t *testing.T) {
 					t.Error("nothing picked though one is always in")
 					return
 				}
-				e.Begin()
+				e.Begin(int64(i) * 1000)
 				e.Observe(int64(i)*1000, 1e6, i%9 != 0)
 				e.End()
 			}
