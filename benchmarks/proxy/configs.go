@@ -72,7 +72,7 @@ http {
 
 const haproxyConfig = `global
   nbthread 1
-  maxconn 12000
+  maxconn 9000
 defaults
   mode http
   timeout connect 5s

@@ -129,7 +129,7 @@ func peers(o *options) []peer {
 		{
 			name: "ReverseProxy", program: self()[0], ports: listeners{plain: rp.plain},
 			args: func(string) []string {
-				return []string{"role-reverseproxy", addr(rp.plain), addr(originPort)}
+				return []string{"role-reverseproxy", addr(rp.plain), addr(originPort), addr(serverPort)}
 			},
 		},
 	}
@@ -173,17 +173,24 @@ func (p *peer) release() string {
 	return "unknown"
 }
 
-// reverseProxyMain serves Go's own proxy: its arguments are where it listens and
-// where the origin is.
+// reverseProxyMain serves Go's own proxy: its arguments are where it listens, where
+// the origin is, and where that for large bodies.
 func reverseProxyMain(args []string) error {
-	if len(args) != 2 {
-		return fmt.Errorf("it takes two addresses and got %d", len(args))
+	if len(args) != 3 {
+		return fmt.Errorf("it takes three addresses and got %d", len(args))
 	}
-	origin := &url.URL{Scheme: "http", Host: args[1]}
+	origin, large := &url.URL{Scheme: "http", Host: args[1]}, &url.URL{Scheme: "http", Host: args[2]}
 	server := &http.Server{
 		Addr: args[0], ReadHeaderTimeout: 10 * time.Second,
 		Handler: &httputil.ReverseProxy{
-			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(origin); r.SetXForwarded() },
+			Rewrite: func(r *httputil.ProxyRequest) {
+				if r.In.URL.Path == "/large" {
+					r.SetURL(large)
+				} else {
+					r.SetURL(origin)
+				}
+				r.SetXForwarded()
+			},
 			Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true},
 		},
 	}

@@ -113,7 +113,12 @@ func scenarios() []*scenario {
 			goals: []goal{{text: "at most 1.2 × nginx's", peers: []string{"nginx"}, times: 1.2}},
 		},
 		{
-			name: "idle", title: "10,000 idle connections", what: "anonymous memory for each, KiB", port: plain,
+			name: "idle", title: "10,000 idle connections", what: "anonymous memory for each, KiB", port: func(p *peer) int {
+				if p.name == "HAProxy" {
+					return 0 // it reckons with two descriptors a connection, more than many machines allow
+				}
+				return p.ports.plain
+			},
 			about: "keep-alive connections that made one request each, 2 s before",
 			run:   idle,
 			goals: []goal{{text: "at most 4 KiB", most: 4}},
