@@ -111,7 +111,7 @@ type Route struct {
 // among routes is Gateway API's: the most exact host, then the exact path before
 // the one with segments before the longest prefix, then a method, then the most
 // headers, then the most query parameters, then the first written. A path by
-// regular expression comes after the prefixes.
+// regular expression comes after the prefixes, but before what takes any path.
 type Match struct {
 	Host    string   // exact, or "*.example.com" for any labels in front
 	Path    string   // "/a/b" exact, "/a/**" prefix by segment, "/a/{id}/c" one segment each
@@ -140,9 +140,10 @@ type Rewrite struct {
 
 // Redirect answers a request with another place to look.
 type Redirect struct {
-	Scheme, Host, Path string // "" keeps the request's
-	Port               int    // 0 keeps the request's
-	Status             int    // 301, 302, 303, 307 or 308
+	Scheme, Host, Path string  // "" keeps the request's; Path is filled in as Rewrite.Path is
+	Prefix             *string // instead of Path: replaces what "/**" stood behind; nil leaves the path
+	Port               int     // 0 is the port of a Scheme that is given, else the request's
+	Status             int     // 301, 302, 303, 307 or 308
 }
 
 // Pair is a name with a value.
