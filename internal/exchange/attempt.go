@@ -33,6 +33,7 @@ var (
 	ErrHeadTooLarge = errors.New("upstream answer's head is too large")      // over the pool's bound
 	ErrPoolClosed   = errors.New("upstream pool is closed")                  // after Pool.Close
 	ErrBusy         = errors.New("too many connections to the upstream")     // and too many wait for one, or none came in time
+	ErrUnsupported  = errors.New("upstream does not support what is asked")  // nothing is wrong with it
 	ErrShort        = errors.New("body ended before its length was reached") // a filter's or an upstream's body
 	ErrLong         = errors.New("body is longer than its length")           // likewise
 )
