@@ -60,12 +60,14 @@ type conn struct {
 	isGone func() bool
 	readN  int
 	readE  error
-	hung   bool
 
 	seen                  uint64
 	since, probeIn        int64
 	readSeen, writeSeen   uint32
 	readSince, wroteSince int64
+	parting               parting
+	finAt                 int64 // when the client was seen to have finished; 0 it has not
+	finWrote              uint32
 }
 
 func newConn(d *door, nc net.Conn) *conn {
@@ -135,7 +137,7 @@ func (c *conn) ready() bool {
 		c.tls = state
 	}
 	h2 := c.tls != nil && c.tls.NegotiatedProtocol == "h2" && d.HTTP2 != nil
-	if most := d.Limits.PerAddress; most > 0 && c.peer.IsValid() {
+	if most := d.limits().PerAddress; most > 0 && c.peer.IsValid() {
 		client := whose(c.peer.Addr())
 		if !d.crowd.enter(client, most) {
 			if h2 || d.Take != nil {
@@ -197,7 +199,7 @@ func (c *conn) receive() bool {
 			if bytes.IndexByte(in.b[fresh:in.w], '\n') >= 0 || in.w == len(in.b) {
 				c.m = meta{}
 				c.x.Request.Header.Reset()
-				n, bad := request(b, &c.x.Request, &c.m, &c.door.Limits)
+				n, bad := request(b, &c.x.Request, &c.m, c.door.limits())
 				if bad != nil {
 					return c.refuse(bad)
 				}
@@ -214,7 +216,7 @@ func (c *conn) receive() bool {
 			}
 			fresh = in.w
 			if in.w == len(in.b) {
-				if !in.grow(c.door.Limits.Head) {
+				if !in.grow(c.door.limits().Head) {
 					return c.refuse(largeHead)
 				}
 				fresh = in.w
@@ -243,9 +245,9 @@ func (c *conn) keepRest() {
 	old, big := in.head, in.big
 	var b []byte
 	if len(rest)+len(more) < smallSize {
-		b = newHead(0, c.door.Limits.Head)
+		b = newHead(0, c.door.limits().Head)
 	} else {
-		b = newHead(smallSize, max(c.door.Limits.Head, headSize))
+		b = newHead(smallSize, max(c.door.limits().Head, headSize))
 	}
 	in.head, in.big = nil, nil
 	in.w = copy(b, rest)
@@ -274,7 +276,7 @@ func (c *conn) read() (int, error) {
 		return c.readN, c.readE
 	}
 	if in.head == nil {
-		in.head = newHead(0, c.door.Limits.Head)
+		in.head = newHead(0, c.door.limits().Head)
 		in.b, in.r, in.w = in.head, 0, 0
 	}
 	n, err := c.nc.Read(in.b[in.w:])
@@ -284,7 +286,7 @@ func (c *conn) read() (int, error) {
 
 // readSome is read's look at the socket; false waits until there is something.
 func (c *conn) readSome(fd uintptr) bool {
-	b := newHead(0, c.door.Limits.Head)
+	b := newHead(0, c.door.limits().Head)
 	n, again, err := readNow(fd, b)
 	if again || n <= 0 {
 		freeHead(b)
@@ -319,7 +321,7 @@ func (c *conn) exchange() bool {
 	d.sweep.wake()
 	q := &x.Request
 	x.Start = exchange.Now()
-	c.in.begin(&c.m, &q.Trailer, d.Limits.Fields)
+	c.in.begin(&c.m, &q.Trailer, d.limits().Fields)
 	c.whole.Store(c.m.framing == none)
 	c.informed, c.answering = false, false
 	if c.m.framing != none {

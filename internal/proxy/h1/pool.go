@@ -2,11 +2,9 @@ package h1
 
 import (
 	"context"
-	"maps"
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"swell/internal/exchange"
@@ -17,6 +15,12 @@ type PoolOptions struct {
 	// Dial connects to an upstream; TCP with net.Dialer if nil. TLS is its matter.
 	Dial     func(ctx context.Context, addr string) (net.Conn, error)
 	DialTime time.Duration // bounds Dial; 5 s, less if the exchange's Deadline comes sooner
+
+	// Conns bounds the connections to one address at a time, those being made
+	// included; 0 is no bound. Requests beyond it wait for one, the first come first,
+	// until their Deadline or for a minute, and at most Pending of them; 1024, negative
+	// is none. Who can't wait, or waited in vain, gets exchange.ErrBusy.
+	Conns, Pending int
 
 	Idle     int           // idle connections kept for one address; 256
 	IdleTime time.Duration // how long; 4 s, as many runtimes close after 5
@@ -31,20 +35,24 @@ type PoolOptions struct {
 // Pool holds connections to upstreams. It is safe for concurrent use.
 type Pool struct {
 	o     PoolOptions
-	hosts atomic.Pointer[map[string]*host] // replaced as a whole, under mu
+	hosts sync.Map // of *host by address
 	sweep sweeper
+	swept int64 // when idle connections were looked at; 0 never
 
 	mu     sync.Mutex
 	conns  []*upstream // all, idle or not
 	closed bool
+	kept   uint64 // counts calls of Keep
 }
 
 // host is the idle connections to one address, the longest idle first.
 type host struct {
 	addr string
+	kept uint64 // the last call of Keep that named it; under Pool.mu
 	mu   sync.Mutex
 	idle []*upstream
 	drop bool // keep none; it is off the pool's map
+	line line // who waits for a connection, where they are bounded
 }
 
 // NewPool makes a pool.
@@ -59,8 +67,8 @@ func NewPool(o PoolOptions) *Pool {
 	o.Head = min(max(or(o.Head, headSize), smallSize), 1<<20)
 	o.Fields = or(o.Fields, 256)
 	o.ExpectTime = or(o.ExpectTime, time.Second)
+	o.Pending = max(0, or(o.Pending, 1024))
 	p := &Pool{o: o}
-	p.hosts.Store(&map[string]*host{})
 	p.sweep.pass = p.pass
 	p.sweep.size = p.size
 	return p
@@ -81,20 +89,13 @@ func (p *Pool) size() int {
 }
 
 func (p *Pool) host(addr string) *host {
-	if h := (*p.hosts.Load())[addr]; h != nil {
-		return h
+	if h, ok := p.hosts.Load(addr); ok {
+		return h.(*host)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old := *p.hosts.Load()
-	if h := old[addr]; h != nil {
-		return h
-	}
-	all := maps.Clone(old)
-	h := &host{addr: addr, drop: p.closed}
-	all[addr] = h
-	p.hosts.Store(&all)
-	return h
+	h, _ := p.hosts.LoadOrStore(addr, &host{addr: addr, drop: p.closed, kept: p.kept})
+	return h.(*host)
 }
 
 // reuse takes an idle connection that is still open; nil if there is none.
@@ -116,6 +117,37 @@ func (h *host) reuse() *upstream {
 		}
 		return u
 	}
+}
+
+// get returns a connection: an idle one, or a new one, if need be after waiting.
+func (p *Pool) get(x *exchange.Exchange, addr string, h *host) (*upstream, error) {
+	if p.o.Conns <= 0 {
+		if u := h.reuse(); u != nil {
+			return u, nil
+		}
+		return p.dial(x, addr, h)
+	}
+	for {
+		if u := h.reuse(); u != nil {
+			return u, nil
+		}
+		u, err := h.enter(x, p.o.Conns, p.o.Pending)
+		if err != nil {
+			return nil, err
+		}
+		if u == nil {
+			break
+		}
+		if u.open() {
+			return u, nil
+		}
+		u.close() // which makes room for the next one
+	}
+	u, err := p.dial(x, addr, h)
+	if err != nil {
+		h.leave()
+	}
+	return u, err
 }
 
 // dial makes a new connection.
@@ -153,11 +185,22 @@ func (p *Pool) put(u *upstream) {
 	u.used = true
 	u.since = p.sweep.clock.Load()
 	u.deadline.Store(0)
+	u.patience.Store(0)
 	h := u.host
 	h.mu.Lock()
-	if h.drop || u.word.enter(idle) {
+	phase := idle
+	if h.line.first != nil {
+		phase = busy
+	}
+	if h.drop || u.word.enter(phase) {
 		h.mu.Unlock()
 		u.close()
+		return
+	}
+	if phase == busy {
+		w := h.line.pop()
+		h.mu.Unlock()
+		w.got <- u
 		return
 	}
 	var first *upstream
@@ -193,14 +236,19 @@ func (p *Pool) pass(now int64) (active, any bool) {
 			continue
 		}
 		active = true
-		if d := u.deadline.Load(); d != 0 && now > d {
+		if d := u.deadline.Load(); d != 0 && now > d || u.silent(v, now) {
 			u.kill(v, &exchange.ErrTimeout)
 		}
 	}
 	any = len(p.conns) > 0
 	p.mu.Unlock()
 
-	for _, h := range *p.hosts.Load() {
+	if p.swept != 0 && now-p.swept < int64(p.o.IdleTime)/8 {
+		return active, any // there may be thousands of addresses
+	}
+	p.swept = now
+	for _, a := range p.hosts.Range {
+		h := a.(*host)
 		h.mu.Lock()
 		n := 0
 		for n < len(h.idle) && now-h.idle[n].since > int64(p.o.IdleTime) {
@@ -220,19 +268,22 @@ func (p *Pool) pass(now int64) (active, any bool) {
 // use close when their exchange ends, whatever Keep says later.
 func (p *Pool) Keep(addrs []string) {
 	p.mu.Lock()
-	all := *p.hosts.Load()
-	keep := make(map[string]*host, len(addrs))
+	p.kept++
 	for _, a := range addrs {
-		if h := all[a]; h != nil {
-			keep[a] = h
+		if h, ok := p.hosts.Load(a); ok {
+			h.(*host).kept = p.kept
 		}
 	}
-	p.hosts.Store(&keep)
-	p.mu.Unlock()
-	for a, h := range all {
-		if keep[a] == nil {
-			h.empty()
+	var old []*host
+	for a, v := range p.hosts.Range {
+		if h := v.(*host); h.kept != p.kept {
+			p.hosts.Delete(a)
+			old = append(old, h)
 		}
+	}
+	p.mu.Unlock()
+	for _, h := range old {
+		h.empty()
 	}
 }
 

@@ -40,6 +40,7 @@ func newRig(t testing.TB, upstream string, opts ...rigOption) *rig {
 			x.Reply(exchange.Status(err), err.Error())
 		}
 	}
+	r.server.Limits.HalfTime = 200 * time.Millisecond
 	for _, f := range opts {
 		f(r, &o)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"swell/internal/exchange"
 )
@@ -55,10 +56,11 @@ func freeHead(b []byte) {
 // stay as long as the exchange, then in one for bodies.
 type reader struct {
 	nc   net.Conn
-	head []byte // the head's buffer; nil while idle
-	big  *large // the body's; nil until it is needed
-	b    []byte // the window's buffer: one of both
-	r, w int    // the window
+	wait *atomic.Uint32 // odd while a read is under way; may be nil
+	head []byte         // the head's buffer; nil while idle
+	big  *large         // the body's; nil until it is needed
+	b    []byte         // the window's buffer: one of both
+	r, w int            // the window
 
 	framing framing
 	left    int64 // byLength
@@ -155,7 +157,13 @@ func (in *reader) fill() {
 	if in.framing == byLength {
 		room = int(min(int64(room), in.left))
 	}
+	if in.wait != nil {
+		in.wait.Add(1)
+	}
 	n, err := in.nc.Read(in.b[in.w : in.w+room])
+	if in.wait != nil {
+		in.wait.Add(1)
+	}
 	in.w += n
 	switch {
 	case n > 0 || err == nil: // an error will come again

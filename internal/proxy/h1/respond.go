@@ -27,6 +27,9 @@ func (c *conn) respond() (err error) {
 func (c *conn) answer() error {
 	x := c.x
 	q, r := &x.Request, &x.Response
+	if c.leash.Gone() { // nobody takes it
+		return c.left(errLeft)
+	}
 	if q.Expect {
 		c.mu.Lock()
 		c.answering = true
@@ -100,6 +103,8 @@ func (c *conn) answer() error {
 	}
 	return c.left(s.flush())
 }
+
+var errLeft = errors.New("before it was answered")
 
 // left is what an error of writing to the client means.
 func (c *conn) left(err error) error {

@@ -51,15 +51,17 @@ func (p *Pool) RoundTrip(x *exchange.Exchange, addr string) error {
 	t := trip{x: x, a: answers.Get().(*answer)}
 	defer t.free()
 	for {
-		u := h.reuse()
-		if u == nil {
-			var err error
-			if u, err = p.dial(x, addr, h); err != nil {
-				return &exchange.AttemptError{Addr: addr, Phase: exchange.PhaseDial, Safe: !t.consumed, Err: err}
-			}
+		u, err := p.get(x, addr, h)
+		if err != nil {
+			return &exchange.AttemptError{Addr: addr, Phase: exchange.PhaseDial, Safe: !t.consumed, Err: err}
 		}
 		t.a.u, t.a.l, t.a.in.nc = u, x.Leash, u.nc
 		u.deadline.Store(deadline)
+		t.a.in.wait, t.s.waiting = nil, nil
+		if x.IdleTimeout > 0 {
+			t.a.in.wait, t.s.waiting = &u.reading, &u.writing
+			u.patience.Store(int64(x.IdleTimeout))
+		}
 		p.sweep.wake()
 		if x.Leash != nil && !x.Leash.Hold(u) {
 			t.a.finish(false)
@@ -104,6 +106,7 @@ type trip struct {
 	consumed bool  // something of the body was read
 	body     error // the request's body broke before anything was sent
 	pending  []byte
+	key      []byte // of a WebSocket whose client came without one
 }
 
 func (t *trip) free() {
@@ -157,7 +160,10 @@ func (t *trip) build(u *upstream) {
 		t.large = larges.Get().(*large)
 		t.s.out = t.large[:0]
 	}
-	t.s.out = appendRequest(t.s.out, q, u.host.addr)
+	if is(q.Upgrade, "websocket") && !hasKey(&q.Header) {
+		t.key = newKey()
+	}
+	t.s.out = appendRequest(t.s.out, q, u.host.addr, t.key)
 	if q.Body == nil {
 		t.complete = true
 		return
@@ -242,7 +248,13 @@ func (t *trip) head(u *upstream) (exchange.Phase, error) {
 			// vain, parking and waking are saved (a fifth of an exchange's CPU).
 			runtime.Gosched()
 		}
+		if in.wait != nil {
+			in.wait.Add(1)
+		}
 		n, err := u.nc.Read(in.b[in.w:])
+		if in.wait != nil {
+			in.wait.Add(1)
+		}
 		in.w += n
 		if n > 0 {
 			phase = exchange.PhaseHead
@@ -253,9 +265,12 @@ func (t *trip) head(u *upstream) (exchange.Phase, error) {
 	if s := u.sender; s != nil {
 		s.answered()
 	}
-	if m.status == 101 {
-		if x.Request.Upgrade == nil {
+	if m.status == 101 || x.Request.Method == "CONNECT" && m.status < 300 {
+		if x.Request.Upgrade == nil && m.status == 101 {
 			return exchange.PhaseHead, fmt.Errorf("%w: switches protocols unasked", exchange.ErrMalformed)
+		}
+		if t.key != nil && m.status == 101 && !accepted(&r.Header, t.key) {
+			return exchange.PhaseHead, fmt.Errorf("%w: Sec-WebSocket-Accept is not what the key asks for", exchange.ErrMalformed)
 		}
 		if u.word.enter(piped) {
 			return exchange.PhaseHead, u.cause(exchange.ErrTimeout)

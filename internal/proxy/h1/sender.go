@@ -38,6 +38,9 @@ func send(u *upstream, x *exchange.Exchange, pending []byte, chunked bool, left 
 	q := &x.Request
 	s := &sender{u: u, x: x, q: q, pending: pending, done: make(chan struct{}),
 		s: sink{nc: u.nc, chunked: chunked, left: left}}
+	if x.IdleTimeout > 0 {
+		s.s.waiting = &u.writing
+	}
 	if q.Expect {
 		s.start, s.patience = make(chan bool, 1), u.pool.o.ExpectTime
 	}

@@ -32,6 +32,20 @@ type Limits struct {
 	IdleTime  time.Duration // between exchanges; 75 s
 	ReadTime  time.Duration // without a byte of an announced request body; 60 s
 	WriteTime time.Duration // without the client taking a byte of the answer; 60 s
+	// HalfTime is how long a client that closed its half of the connection is taken to
+	// wait for its answer while nothing is sent to it; 3 s.
+	HalfTime time.Duration
+}
+
+// WithDefaults returns the limits with what is zero filled in, and within bounds.
+func (l Limits) WithDefaults() Limits {
+	l.Conns, l.Fields = or(l.Conns, 65536), or(l.Fields, 128)
+	l.Head = min(max(or(l.Head, headSize), smallSize), 1<<20)
+	l.Target = or(l.Target, 32<<10)
+	l.HeadTime, l.IdleTime = or(l.HeadTime, 10*time.Second), or(l.IdleTime, 75*time.Second)
+	l.ReadTime, l.WriteTime = or(l.ReadTime, time.Minute), or(l.WriteTime, time.Minute)
+	l.HalfTime = or(l.HalfTime, 3*time.Second)
+	return l
 }
 
 // Server turns client connections into exchanges. Its fields must not change
@@ -69,6 +83,9 @@ type Server struct {
 
 	Caller string // x.Caller of every exchange
 	Limits Limits
+	// Live, if set, holds the limits in force instead, made complete by WithDefaults.
+	// It may change while Serve runs: what begins thereafter goes by the new ones.
+	Live *atomic.Pointer[Limits]
 
 	// DrainTime bounds how long exchanges in flight may go on once ctx ended; 30 s.
 	DrainTime time.Duration
@@ -109,12 +126,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if d.Log == nil {
 		d.Log = slog.Default()
 	}
-	m := &d.Limits
-	m.Conns, m.Fields = or(m.Conns, 65536), or(m.Fields, 128)
-	m.Head = min(max(or(m.Head, headSize), smallSize), 1<<20)
-	m.Target = or(m.Target, 32<<10)
-	m.HeadTime, m.IdleTime = or(m.HeadTime, 10*time.Second), or(m.IdleTime, 75*time.Second)
-	m.ReadTime, m.WriteTime = or(m.ReadTime, time.Minute), or(m.WriteTime, time.Minute)
+	d.Limits = d.Limits.WithDefaults()
 	d.sweep.pass, d.sweep.size = d.pass, d.size
 
 	stop := context.AfterFunc(ctx, func() {
@@ -165,16 +177,24 @@ func (d *door) accept(ctx context.Context, l net.Listener) error {
 	}
 }
 
+// limits returns those in force.
+func (d *door) limits() *Limits {
+	if d.Live != nil {
+		return d.Live.Load()
+	}
+	return &d.Limits
+}
+
 // admit waits for room and starts a connection.
 func (d *door) admit(nc net.Conn) {
 	c := newConn(d, nc)
 	d.mu.Lock()
-	for len(d.conns) >= d.Limits.Conns && !d.draining.Load() {
+	for len(d.conns) >= d.limits().Conns && !d.draining.Load() {
 		d.crowded = true
 		d.mu.Unlock()
 		d.sweep.wake()
 		d.mu.Lock()
-		if len(d.conns) >= d.Limits.Conns && !d.draining.Load() {
+		if len(d.conns) >= d.limits().Conns && !d.draining.Load() {
 			d.room.Wait()
 		}
 	}
@@ -233,19 +253,19 @@ func (d *door) pass(now int64) (active, any bool) {
 	draining := d.draining.Load()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	evict := 0
+	evict, limits := 0, d.limits()
 	if d.crowded {
 		evict = 1 + len(d.conns)/64
 	}
 	for _, c := range d.conns {
 		v := c.word.Load()
 		if v != c.seen {
-			c.seen, c.since, c.probeIn = v, now, int64(fastTick)
+			c.seen, c.since, c.probeIn, c.finAt = v, now, int64(fastTick), 0
 		}
 		age := now - c.since
 		switch phaseOf(v) {
 		case idle:
-			limit := int64(d.Limits.IdleTime)
+			limit := int64(limits.IdleTime)
 			if draining {
 				limit, age = int64(d.Linger), min(age, now-d.drained)
 				active = true
@@ -256,7 +276,7 @@ func (d *door) pass(now int64) (active, any bool) {
 			}
 		case inHead:
 			active = true
-			if age >= int64(d.Limits.HeadTime) {
+			if age >= int64(limits.HeadTime) {
 				c.kill(v)
 			}
 		case busy, ending:

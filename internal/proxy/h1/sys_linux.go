@@ -9,13 +9,21 @@ import (
 
 const sockets = true // a descriptor is worth asking for
 
-// hungUp reports that the peer closed its side of the socket or broke it, also
-// behind bytes that nobody read yet.
-func hungUp(fd uintptr) bool {
+// farewell tells whether the peer closed its side of the socket, or all of it was
+// broken, also behind bytes that nobody read yet.
+func farewell(fd uintptr) parting {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	zero := unix.Timespec{}
 	n, _, _ := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p[0])), 1, uintptr(unsafe.Pointer(&zero)), 0, 0, 0)
-	return int(n) > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	switch {
+	case int(n) <= 0:
+		return present
+	case p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0:
+		return broken
+	case p[0].Revents&unix.POLLRDHUP != 0:
+		return finished
+	}
+	return present
 }
 
 // quiet reports that the socket is open and nothing is there to be read.

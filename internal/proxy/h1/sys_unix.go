@@ -10,12 +10,18 @@ import (
 
 const sockets = true // a descriptor is worth asking for
 
-// hungUp reports that the peer closed its side of the socket or broke it. Behind
-// bytes that nobody read yet it sees nothing.
-func hungUp(fd uintptr) bool {
+// farewell tells whether the peer closed its side of the socket, or all of it was
+// broken. Behind bytes that nobody read yet it sees nothing.
+func farewell(fd uintptr) parting {
 	var b [1]byte
 	n, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	return n == 0 && err == nil || err != nil && err != syscall.EAGAIN && err != syscall.EINTR
+	switch {
+	case n == 0 && err == nil:
+		return finished
+	case err != nil && err != syscall.EAGAIN && err != syscall.EINTR:
+		return broken
+	}
+	return present
 }
 
 // quiet reports that the socket is open and nothing is there to be read.

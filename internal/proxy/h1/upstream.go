@@ -30,6 +30,14 @@ type upstream struct {
 	deadline atomic.Int64          // on the scale of exchange.Now; 0 is none
 	reason   atomic.Pointer[error] // why it was killed
 
+	// Of an exchange with an IdleTimeout, patience is that, in nanoseconds; reading and
+	// writing count beginnings and ends, odd while one is under way.
+	// heard and heardAt are the sweep's.
+	patience         atomic.Int64
+	reading, writing atomic.Uint32
+	heard            heard
+	heardAt          int64
+
 	sender *sender // of the request's body, while it runs
 	shut   bool
 
@@ -77,6 +85,27 @@ func (u *upstream) kill(v uint64, reason *error) {
 	}
 }
 
+// heard is what a sweep saw of a connection.
+type heard struct {
+	word          uint64
+	reads, writes uint32
+}
+
+// silent reports that for as long as an exchange's IdleTimeout, in the phase seen in
+// v, the upstream was waited for and nothing went either way. It is the sweep's.
+func (u *upstream) silent(v uint64, now int64) bool {
+	limit := u.patience.Load()
+	if limit == 0 {
+		return false
+	}
+	n := heard{v, u.reading.Load(), u.writing.Load()}
+	if n != u.heard || n.reads&1 == 0 && n.writes&1 == 0 {
+		u.heard, u.heardAt = n, now
+		return false
+	}
+	return now-u.heardAt >= limit
+}
+
 // Cut ends the exchange under way, whose client left: it is only called while the
 // exchange's leash holds u.
 func (u *upstream) Cut() {
@@ -93,6 +122,9 @@ func (u *upstream) close() {
 	u.word.enter(piped)
 	_ = u.nc.Close()
 	u.pool.forget(u)
+	if u.pool.o.Conns > 0 {
+		u.host.leave()
+	}
 }
 
 // cause says what an error of reading or writing means.

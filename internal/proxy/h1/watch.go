@@ -20,13 +20,13 @@ type watch struct {
 // stuck, and whether the client of a slow answer is still there. The longer the
 // answer takes, the rarer it asks, up to once a second.
 func (c *conn) look(v uint64, now, age int64) {
-	if stuck(c.writing.Load(), &c.writeSeen, &c.wroteSince, now, int64(c.door.Limits.WriteTime)) {
+	if stuck(c.writing.Load(), &c.writeSeen, &c.wroteSince, now, int64(c.door.limits().WriteTime)) {
 		c.stalled.Store(slowReader)
 		c.leave()
 		_ = c.nc.SetDeadline(past)
 		return
 	}
-	if stuck(c.reading.Load(), &c.readSeen, &c.readSince, now, int64(c.door.Limits.ReadTime)) {
+	if stuck(c.reading.Load(), &c.readSeen, &c.readSince, now, int64(c.door.limits().ReadTime)) {
 		c.stalled.CompareAndSwap(nil, slowBody)
 		_ = c.nc.SetReadDeadline(past) // it can be answered still
 		return
@@ -35,17 +35,48 @@ func (c *conn) look(v uint64, now, age int64) {
 		return
 	}
 	c.probeIn = age + min(2*age, int64(time.Second))
-	if c.raw != nil {
-		if c.raw.Control(c.onAsk) != nil || c.hung {
-			c.leave()
-		}
+	if c.raw == nil {
+		c.watchFor(v)
 		return
 	}
-	c.watchFor(v)
+	if c.raw.Control(c.onAsk) != nil {
+		c.parting = broken
+	}
+	switch c.parting {
+	case present:
+		c.finAt = 0
+	case broken:
+		c.leave()
+	case finished:
+		n := c.writing.Load()
+		if c.finAt == 0 || n != c.finWrote {
+			c.finAt, c.finWrote = now, n
+		}
+		c.probeIn = min(c.probeIn, age+int64(c.door.limits().HalfTime)/4)
+		if now-c.finAt >= int64(c.door.limits().HalfTime) {
+			c.leave()
+		}
+	}
 }
 
+// parting is what a peer's side of a socket says of the peer.
+//
+// That it will send no more (a FIN) is what both say: a client that closed its half
+// and reads on, as TCP allows it, and one that closed all and forgot about the
+// answer. The second kind is far more common, and the system tells of it by a
+// reset as soon as something is written to it. So a client that finished is waited
+// for as long as what is written to it finds a taker, and Limits.HalfTime without
+// anything being written.
+type parting uint8
+
+const (
+	present  parting = iota
+	finished         // no more will come
+	broken           // nothing can be sent either
+)
+
 // ask is the sweep's look at the socket.
-func (c *conn) ask(fd uintptr) { c.hung = hungUp(fd) }
+func (c *conn) ask(fd uintptr) { c.parting = farewell(fd) }
 
 // stuck reports that the count n is odd and hasn't changed for limit.
 func stuck(n uint32, seen *uint32, since *int64, now, limit int64) bool {

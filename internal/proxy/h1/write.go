@@ -37,11 +37,16 @@ func appendFields(out []byte, h *exchange.Header) []byte {
 func clean(v []byte) bool { return fieldEnd(v, 0) == len(v) }
 
 // appendRequest appends the head of a request to the upstream at addr, which is
-// the Host of HTTP/1.0 requests that had none.
-func appendRequest(out []byte, q *exchange.Request, addr string) []byte {
+// the Host of HTTP/1.0 requests that had none. key is a WebSocket's that came without
+// one; nil is none.
+func appendRequest(out []byte, q *exchange.Request, addr string, key []byte) []byte {
 	out = append(out, q.Method...)
 	out = append(out, ' ')
-	out = append(out, q.Target...)
+	if q.Method == "CONNECT" {
+		out = append(out, q.Host...)
+	} else {
+		out = append(out, q.Target...)
+	}
 	out = append(out, " HTTP/1.1\r\nHost: "...)
 	if len(q.Host) > 0 {
 		out = append(out, q.Host...)
@@ -55,6 +60,12 @@ func appendRequest(out []byte, q *exchange.Request, addr string) []byte {
 		out = append(out, "Connection: Upgrade\r\nUpgrade: "...)
 		out = append(out, q.Upgrade...)
 		out = append(out, '\r', '\n')
+		if key != nil {
+			out = appendField(out, []byte(keyField), key)
+			if _, ok := q.Header.Lookup("Sec-WebSocket-Version"); !ok {
+				out = append(out, "Sec-WebSocket-Version: 13\r\n"...)
+			}
+		}
 	case q.Header.Has(exchange.TE):
 		out = append(out, "Connection: TE\r\n"...)
 	}
