@@ -53,6 +53,7 @@ func (p *Plane) newTransport(u *swell.Upstream) (*transportBox, error) {
 	case "", swell.HTTP:
 		o := p.opt.Pool
 		o.Dial = dial
+		o.Conns, o.Pending = u.Pool.Connections, u.Pool.Pending
 		if u.Pool.Idle > 0 {
 			o.Idle = u.Pool.Idle
 		}
