@@ -183,7 +183,7 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 		Floor: st.floor, Token: g.token, Pprof: f.pprof, Version: version, Log: log,
 	})
 
-	fmt.Fprintf(scr, "%s  gateway http://%s/  dashboard http://%s/\n", scr.ink.bold(first.App.Name), reachable(first.App.Gateway.Listen), reachable(admin.Addr().String()))
+	fmt.Fprintf(scr, "%s  gateway %s  dashboard http://%s/\n", scr.ink.bold(first.App.Name), strings.Join(gatewayURLs(first.App), " "), reachable(admin.Addr().String()))
 	fmt.Fprintln(scr, "services run without isolation: they find each other by environment variables (NAME_URL, NAME_HOST, NAME_PORT)")
 	src.app.Set(first.App)
 
@@ -249,9 +249,31 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 	return err
 }
 
-// gatewayURL is a URL on the app's gateway, from this machine.
+// gatewayURL is a URL on the app's gateway, from this machine: in the clear if it can be.
 func gatewayURL(app swell.App, path string) string {
-	return "http://" + reachable(app.Gateway.Listen) + path
+	g := app.Gateway
+	if g.Listen == "" && g.TLS != nil {
+		return "https://" + reachable(g.TLS.Listen) + path
+	}
+	return "http://" + reachable(g.Listen) + path
+}
+
+// gatewayURLs are where the app can be reached from this machine.
+func gatewayURLs(app swell.App) []string {
+	var out []string
+	if app.Gateway.Listen != "" {
+		out = append(out, "http://"+reachable(app.Gateway.Listen)+"/")
+	}
+	if t := app.Gateway.TLS; t != nil {
+		out = append(out, "https://"+reachable(t.Listen)+"/")
+	}
+	for _, t := range app.Gateway.TCP {
+		out = append(out, "tcp://"+reachable(t.Listen))
+	}
+	if len(out) == 0 {
+		out = append(out, "none")
+	}
+	return out
 }
 
 // reachable is a listening address as one dials it: a missing or wildcard host
