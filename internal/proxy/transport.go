@@ -53,7 +53,7 @@ func (p *Plane) newTransport(u *swell.Upstream) (*transportBox, error) {
 	case "", swell.HTTP:
 		o := p.opt.Pool
 		o.Dial = dial
-		o.Conns, o.Pending = u.Pool.Connections, u.Pool.Pending
+		o.Conns, o.Pending = u.Pool.Connections, cmp.Or(u.Pool.Pending, -1)
 		if u.Pool.Idle > 0 {
 			o.Idle = u.Pool.Idle
 		}
