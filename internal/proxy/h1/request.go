@@ -73,7 +73,7 @@ func request(b []byte, q *exchange.Request, m *meta, l *Limits) (int, *refusal) 
 		return 0, r
 	}
 	q.Method = intern(method)
-	q.Minor = m.minor
+	q.Major, q.Minor = 1, m.minor
 	if r := m.place(q, tgt); r != nil {
 		return 0, r
 	}
