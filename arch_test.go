@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"internal/plan":      {},
 	"internal/balance":   {"internal/exchange", "internal/plug", "internal/unit"},
 	"internal/filter":    {"internal/exchange", "internal/plug", "internal/unit"},
-	"internal/driver":    {"internal/latest", "internal/life"},
+	"internal/driver":    {"internal/inherit", "internal/latest", "internal/life"},
 	"internal/telemetry": {"internal/exchange", "internal/latest"},
 	// loops
 	"internal/control":         {"internal/latest", "internal/plan"},

@@ -64,6 +64,9 @@ type Driver struct {
 	ages      uint64 // the newest group's age
 	stopped   bool
 	killed    bool
+	frozen    *freeze        // nil: all goes on
+	cold      chan struct{}  // closed while frozen
+	handed    []*slot        // that were handed over, until Run
 	tasks     sync.WaitGroup // of Run: slots, and instances that end beside their slot
 }
 
@@ -94,6 +97,7 @@ func New(rt Runtime, o Options) *Driver {
 		out:       newOutput(o.Limit),
 		wake:      make(chan struct{}, 1),
 		kill:      make(chan struct{}),
+		cold:      make(chan struct{}),
 		groups:    map[key]*group{},
 		instances: map[string]*record{},
 	}
@@ -172,6 +176,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		d.mu.Unlock()
 		return err
 	}
+	d.takeOver()
 	writer, stopWriter := d.spawn(func(ctx context.Context) { d.out.write(ctx, d.o.Logs, d.o.Log) })
 	usage := time.NewTicker(d.o.Every)
 	defer usage.Stop()

@@ -115,6 +115,42 @@ var helpers = map[string]func(args []string){
 		grpc_health_v1.RegisterHealthServer(s, h)
 		_ = s.Serve(l)
 	},
+	// keep is the keeper of a folder.
+	"keep": func(args []string) {
+		if err := Keep(args[0], os.Stdin, slog.New(slog.NewTextHandler(os.Stderr, nil))); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	},
+	// tick writes numbers, in two steps each, and serves.
+	"tick": func([]string) {
+		go func() {
+			for n := 0; ; n++ {
+				fmt.Print("tick")
+				time.Sleep(500 * time.Microsecond)
+				fmt.Println("", n)
+			}
+		}()
+		serve(true)
+	},
+	// kept is like swell, with a keeper.
+	"kept": func(args []string) {
+		d := NewProcess(ProcessOptions{Dir: args[0], Keeper: keeperOf(args[0])})
+		if err := d.Apply(context.Background(), []swell.Workload{helper("family", 2)}); err != nil {
+			panic(err)
+		}
+		go func() {
+			_ = d.Follow(context.Background(), 0, func(lines []swell.Line) error {
+				for _, l := range lines {
+					fmt.Println(l.Stream, l.Text)
+				}
+				return nil
+			})
+		}()
+		if err := d.Run(context.Background()); err != nil {
+			panic(err)
+		}
+	},
 	// swell is a driver with an instance of family, in the folder given, for ever.
 	"swell": func(args []string) {
 		d := NewProcess(ProcessOptions{Dir: args[0], Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
@@ -187,12 +223,26 @@ type tester struct {
 
 func start(t *testing.T, change ...func(*ProcessOptions)) *tester {
 	t.Helper()
+	x := prepare(t, change...)
+	x.begin()
+	return x
+}
+
+// prepare makes a tester whose driver does not run yet.
+func prepare(t *testing.T, change ...func(*ProcessOptions)) *tester {
+	t.Helper()
 	x := &tester{T: t, dir: t.TempDir(), log: &journal{}}
 	o := ProcessOptions{Dir: x.dir, Log: slog.New(slog.NewTextHandler(x.log, nil))}
 	for _, c := range change {
 		c(&o)
 	}
+	x.dir = o.Dir
 	x.Driver = NewProcess(o)
+	return x
+}
+
+func (x *tester) begin() {
+	t := x.T
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- x.Driver.Run(ctx) }()
@@ -208,7 +258,16 @@ func start(t *testing.T, change ...func(*ProcessOptions)) *tester {
 		}
 	})
 	t.Cleanup(x.end)
-	return x
+}
+
+// until waits for a condition on what the driver tells.
+func (x *tester) until(what string, ok func() bool) {
+	x.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			x.Fatalf("waited in vain until %s: %+v\n%s", what, x.now(), x.log)
+		}
+	}
 }
 
 func (x *tester) want(ws ...swell.Workload) {

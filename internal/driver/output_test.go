@@ -133,7 +133,7 @@ func TestSplit(t *testing.T) {
 			"with the end": iotest.DataErrReader(strings.NewReader(c.in)),
 		} {
 			var got []string
-			split(r, func(l []byte) { got = append(got, string(l)) })
+			split(r, nil, func(l []byte) { got = append(got, string(l)) })
 			if !slices.Equal(got, c.want) {
 				t.Errorf("%s: %.40q gives %d lines %.60q, want %d", name, c.in, len(got), got, len(c.want))
 			}
@@ -155,7 +155,7 @@ func FuzzSplit(f *testing.F) {
 			_ = pw.Close()
 		}()
 		n := 0
-		split(pr, func(l []byte) {
+		split(pr, nil, func(l []byte) {
 			if len(l) > maxLine || bytes.IndexByte(l, '\n') >= 0 {
 				t.Errorf("line %.80q", l)
 			}

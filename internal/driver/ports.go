@@ -94,3 +94,13 @@ func free(port int) error {
 	}
 	return nil
 }
+
+// hold notes a port that an instance has already.
+func (p *ports) hold(id string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held == nil {
+		p.held = map[int]string{}
+	}
+	p.held[n] = id
+}

@@ -29,6 +29,10 @@ type ProcessOptions struct {
 	Sink  swell.Sink                                       // see Options
 	Log   *slog.Logger                                     // see Options
 	Limit OutputLimits
+	// Keeper is a command that calls [Keep] for Dir: a process that stands by to end
+	// the instances should this one be killed. With it, on Linux, the instances can
+	// be handed to another process; without, the kernel ties their lives to this one.
+	Keeper []string
 }
 
 // NewProcess makes a driver that runs workloads as processes of this machine.
@@ -46,7 +50,7 @@ func NewProcess(o ProcessOptions) *Driver {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return New(&processes{dir: o.Dir, log: o.Log, running: map[string]*process{}}, Options{
+	return New(&processes{dir: o.Dir, log: o.Log, command: o.Keeper, running: map[string]*process{}}, Options{
 		Quiet: o.Quiet, Sink: o.Sink, Log: o.Log, Limit: o.Limit, Logs: filepath.Join(o.Dir, "logs"),
 	})
 }
@@ -55,6 +59,9 @@ func NewProcess(o ProcessOptions) *Driver {
 type processes struct {
 	dir              string
 	log              *slog.Logger
+	command          []string // of the keeper; empty is none
+	keeper           *keeper
+	lock             *os.File // of the state directory, if another process shares it
 	state            *state
 	ports            ports
 	forks            chan func() // to the thread that forks
@@ -68,11 +75,16 @@ type processes struct {
 
 // Open implements [Runtime].
 func (p *processes) Open() (func(), error) {
-	s, err := openState(p.dir, p.log)
+	s, err := openState(p.dir, p.lock, p.log)
 	if err != nil {
 		return nil, err
 	}
+	p.mu.Lock()
 	p.state = s
+	p.mu.Unlock()
+	if canKeep && len(p.command) > 0 {
+		p.keeper = newKeeper(p.command, p.log)
+	}
 	p.forks = make(chan func())
 	p.forker.Go(func() {
 		// On Linux a child's parent-death signal is sent when the thread that
@@ -92,6 +104,7 @@ func (p *processes) Open() (func(), error) {
 		if stuck == 0 {
 			p.watchers.Wait()
 		}
+		p.keeper.dismiss()
 		s.close()
 	}, nil
 }
@@ -106,7 +119,8 @@ func (p *processes) Check(w swell.Workload) error {
 type process struct {
 	rt      *processes
 	id      string
-	cmd     *exec.Cmd
+	cmd     *exec.Cmd // nil if another process started it
+	pidfd   int       // of one that another process started
 	pid     int
 	since   time.Time
 	port    int
@@ -114,12 +128,18 @@ type process struct {
 	exited  chan Exit
 	asked   chan struct{} // closed when it was asked to end, or killed
 	killed  chan struct{} // closed when it was killed
+	done    func()        // tells that nobody needs to wait for watch any more
+	out     Output
 	readers sync.WaitGroup
 	pipes   [2]*os.File // our ends
+	begun   [2][]byte   // lines of which no end was read, while nobody reads
 
-	mu   sync.Mutex
-	over bool // nothing is left; its numbers may be others' by now
-	last []byte
+	mu       sync.Mutex
+	over     bool // nothing is left; its numbers may be others' by now
+	last     []byte
+	lent     chan struct{} // closed when that is over; nil if it is not lent
+	released bool          // another process goes on with it
+	ending   bool          // its end was seen, and is seen to here
 }
 
 // Start implements [Runtime].
@@ -134,20 +154,38 @@ func (p *processes) Start(id string, _ int, w swell.Workload, out Output) (Runni
 	}
 	r := &process{
 		rt: p, id: id, port: port, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-		exited: make(chan Exit, 1), asked: make(chan struct{}), killed: make(chan struct{}),
+		exited: make(chan Exit, 1), asked: make(chan struct{}), killed: make(chan struct{}), out: out, pidfd: -1,
 	}
-	if err := r.fork(path, dir, w, out); err != nil {
+	if p.keeper != nil {
+		// Should Swell be killed before its number is known, the mark tells.
+		if err := p.state.record(id, 0); err != nil {
+			p.warn(err)
+		}
+	}
+	if err := r.fork(path, dir, w); err != nil {
 		p.ports.give(port)
+		p.state.forget(id)
 		return nil, Place{}, fmt.Errorf("service %s: start %s: %w", w.Service, path, err)
 	}
-	p.mu.Lock()
-	p.running[id] = r
-	p.mu.Unlock()
 	if err := p.state.record(id, r.pid); err != nil {
 		p.warn(err)
 	}
-	p.watchers.Go(r.watch)
+	r.begin()
 	return r, Place{Addr: r.addr, PID: r.pid}, nil
+}
+
+// begin reads what the instance writes and waits for its end.
+func (r *process) begin() {
+	r.rt.mu.Lock()
+	r.rt.running[r.id] = r
+	r.rt.mu.Unlock()
+	r.rt.watchers.Add(1)
+	r.done = sync.OnceFunc(r.rt.watchers.Done)
+	r.read()
+	go func() {
+		defer r.done()
+		r.watch()
+	}()
 }
 
 func (p *processes) warn(err error) {
@@ -160,8 +198,8 @@ func (p *processes) warn(err error) {
 	}
 }
 
-// fork starts the program, and the readers of what it writes.
-func (r *process) fork(path, dir string, w swell.Workload, out Output) error {
+// fork starts the program.
+func (r *process) fork(path, dir string, w swell.Workload) error {
 	r.cmd = &exec.Cmd{
 		Path: path, Dir: dir, Args: make([]string, 0, len(w.Run.Command)),
 		Env:         environment(os.Environ(), r.id, w, r.port),
@@ -170,7 +208,9 @@ func (r *process) fork(path, dir string, w swell.Workload, out Output) error {
 	for _, a := range w.Run.Command {
 		r.cmd.Args = append(r.cmd.Args, substitute(a, r.port))
 	}
-	dieWithParent(r.cmd.SysProcAttr)
+	if r.rt.keeper == nil {
+		dieWithParent(r.cmd.SysProcAttr)
+	}
 	var theirs [2]*os.File
 	for i := range theirs {
 		var err error
@@ -193,10 +233,17 @@ func (r *process) fork(path, dir string, w swell.Workload, out Output) error {
 		return reason(err)
 	}
 	r.pid, r.since = r.cmd.Process.Pid, time.Now()
-	r.readers.Go(func() { split(r.pipes[0], func(l []byte) { out.Line("stdout", l) }) })
+	return nil
+}
+
+// read begins, or goes on, to read what the instance writes.
+func (r *process) read() {
 	r.readers.Go(func() {
-		split(r.pipes[1], func(l []byte) {
-			out.Line("stderr", l)
+		r.begun[0] = split(r.pipes[0], r.begun[0], func(l []byte) { r.out.Line("stdout", l) })
+	})
+	r.readers.Go(func() {
+		r.begun[1] = split(r.pipes[1], r.begun[1], func(l []byte) {
+			r.out.Line("stderr", l)
 			if len(l) > 0 {
 				r.mu.Lock()
 				r.last = append(r.last[:0], l[:min(len(l), 200)]...)
@@ -204,7 +251,6 @@ func (r *process) fork(path, dir string, w swell.Workload, out Output) error {
 			}
 		})
 	})
-	return nil
 }
 
 func (r *process) closePipes() { closeAll(r.pipes[:]) }
@@ -233,7 +279,15 @@ func (r *process) End(kill bool) {
 		signal = syscall.SIGKILL
 		once(r.killed)
 	}
-	_ = syscall.Kill(-r.pid, signal) // it may have ended by itself
+	r.signal(signal)
+}
+
+// signal sends a signal to the instance's group. It may have ended by itself. The
+// caller holds mu.
+func (r *process) signal(s syscall.Signal) {
+	if r.cmd != nil || !signalGroup(r.pidfd, s) {
+		_ = syscall.Kill(-r.pid, s)
+	}
 }
 
 // once closes c if it is open. The caller excludes others.
@@ -255,19 +309,40 @@ const drains = 200 * time.Millisecond
 // watch waits for the end of the process, sees to it that nothing of it is left,
 // and tells.
 func (r *process) watch() {
-	awaitExit(r.pid)
-	// The process is a zombie: its numbers stay its own until it is reaped.
+	if r.cmd == nil {
+		awaitPidfd(r.pidfd)
+	} else {
+		awaitExit(r.pid)
+	}
+	if r.isReleased() {
+		if r.cmd != nil {
+			_ = r.cmd.Wait() // so that no zombie stays; the rest is the other process's
+		}
+		closePidfd(r.pidfd)
+		return
+	}
+	// A child is a zombie now: its numbers stay its own until it is reaped. Those of
+	// another's child stay as long as its group does.
 	select {
 	case <-r.asked:
 		r.awaitGroup()
 	default:
 	}
 	r.mu.Lock()
-	_ = syscall.Kill(-r.pid, syscall.SIGKILL)
+	if r.cmd != nil || r.pidfd >= 0 && sameGroup(r.pid) {
+		_ = syscall.Kill(-r.pid, syscall.SIGKILL)
+	}
 	r.over = true
 	r.mu.Unlock()
-	killMarked(r.id, r.pid)
-	err := r.cmd.Wait()
+	e := Exit{}
+	if r.cmd != nil {
+		killMarked(r.id, r.pid)
+		err := r.cmd.Wait()
+		e.Reason = describe(r.cmd.ProcessState, err)
+	} else {
+		killMarked(r.id, 0)
+		e.Reason = exitOf(r.pidfd)
+	}
 
 	r.rt.mu.Lock()
 	delete(r.rt.running, r.id)
@@ -279,7 +354,9 @@ func (r *process) watch() {
 	r.readers.Wait()
 	stop.Stop()
 	r.closePipes()
-	e := Exit{Reason: describe(r.cmd.ProcessState, err)}
+	if r.cmd == nil {
+		closePidfd(r.pidfd)
+	}
 	r.mu.Lock()
 	e.Last = string(r.last)
 	r.mu.Unlock()

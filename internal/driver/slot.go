@@ -25,6 +25,13 @@ type slot struct {
 	number int
 	retire chan struct{} // closed when the slot is to end
 	id     string        // of the newest instance; guarded by mu
+
+	// Its goroutine's own, which others read while it is parked.
+	adopted *adopted  // where it goes on, if it was handed over
+	pause   backoff   // before restarts
+	due     time.Time // when the newest instance is started, if run is nil
+	run     Running   // the newest instance, once started
+	in      *freeze   // that it parked in last
 }
 
 // reconcile starts and retires slots until each workload has its replica count.
@@ -33,6 +40,9 @@ type slot struct {
 func (d *Driver) reconcile() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.frozen != nil && !d.stopped {
+		return
+	}
 	for k, g := range d.groups {
 		for n := 0; len(g.slots) < g.workload.Replicas && !g.yielded; n++ {
 			if g.slots[n] == nil {
@@ -85,35 +95,58 @@ func (d *Driver) workload(s *slot) swell.Workload {
 	return s.group.workload
 }
 
-// keep runs one instance after the other until the slot is retired.
+// keep runs one instance after the other until the slot is retired, or handed to
+// another process.
 func (d *Driver) keep(s *slot) {
 	var (
-		pause  backoff
-		wait   time.Duration
-		reason string
+		wait     time.Duration
+		reason   string
+		restarts int
+		a        = s.adopted
 	)
-	for restarts := 0; ; restarts++ {
+	if s.adopted = nil; a != nil {
+		s.pause = backoff{failures: a.Failures, last: a.Pause}
+		wait, reason, restarts = a.Wait, a.Instance.Reason, a.Instance.Restarts
+	}
+	for ; ; restarts++ {
 		select {
 		case <-s.retire:
-			return
+			if a == nil {
+				return
+			}
 		default:
 		}
-		id := d.place(s, restarts, wait, reason)
-		if !d.pause(s, wait) {
-			d.gone(id, "it was not needed any more")
-			return
+		var end ended
+		on := false
+		if a != nil {
+			end, on = d.goOn(s, a)
 		}
-		end := d.live(s, id)
+		if !on {
+			id := ""
+			if a != nil {
+				id = a.Instance.ID
+			} else {
+				id = d.place(s, restarts, wait, reason)
+			}
+			if !d.pause(s, wait) {
+				if !d.left() {
+					d.gone(id, "it was not needed any more")
+				}
+				return
+			}
+			end = d.live(s, id)
+		}
+		a = nil
 		if end.retired {
 			return
 		}
-		wait = pause.next(end.ready)
+		wait = s.pause.next(end.ready)
 		reason = end.reason
 		w := d.workload(s)
-		if pause.failures > 1 {
-			reason = fmt.Sprintf("crash loop, %d times in a row: %s", pause.failures, end.reason)
+		if s.pause.failures > 1 {
+			reason = fmt.Sprintf("crash loop, %d times in a row: %s", s.pause.failures, end.reason)
 		}
-		d.o.Log.Warn("an instance ended by itself", "service", w.Service, "instance", id, "reason", end.reason, "again in", wait)
+		d.o.Log.Warn("an instance ended by itself", "service", w.Service, "instance", s.id, "reason", end.reason, "again in", wait)
 	}
 }
 
@@ -138,24 +171,37 @@ func (d *Driver) place(s *slot, restarts int, wait time.Duration, reason string)
 	return id
 }
 
-// pause waits, and reports false if the slot is retired or all is killed before.
+// pause waits, and reports false if the slot is retired, handed to another process,
+// or all is killed before.
 func (d *Driver) pause(s *slot, wait time.Duration) bool {
+	s.due = time.Now().Add(wait)
 	t := time.NewTimer(wait)
 	defer t.Stop()
-	select {
-	case <-s.retire:
-		return false
-	case <-d.kill:
-		return false
-	default:
-	}
-	select {
-	case <-s.retire:
-		return false
-	case <-d.kill:
-		return false
-	case <-t.C:
-		return true
+	passed := false
+	for {
+		cold := d.coldness()
+		select {
+		case <-s.retire:
+			return false
+		case <-d.kill:
+			return false
+		case <-cold:
+			if !d.park(s) {
+				return false
+			}
+			continue
+		default:
+		}
+		if passed {
+			return true
+		}
+		select {
+		case <-s.retire:
+		case <-d.kill:
+		case <-cold:
+		case <-t.C:
+			passed = true
+		}
 	}
 }
 
@@ -185,27 +231,35 @@ func (d *Driver) live(s *slot, id string) ended {
 	run, err := d.start(s, id, w)
 	if err != nil {
 		if run == nil && errors.Is(err, errRetired) {
-			d.gone(id, "it was not needed any more")
+			if !d.left() {
+				d.gone(id, "it was not needed any more")
+			}
 			return ended{retired: true}
 		}
 		d.say(w.Service, id, "%s", err)
 		d.gone(id, err.Error())
 		return ended{reason: err.Error()}
 	}
+	return d.attend(s, id, w, run, time.Now(), time.Time{})
+}
 
+// attend watches over a running instance that was started then, and ready since
+// readyAt if that isn't zero, until it has ended, or ends in the background.
+func (d *Driver) attend(s *slot, id string, w swell.Workload, run Running, started, readyAt time.Time) ended {
+	s.run = run
+	defer func() { s.run = nil }()
 	ctx, cancel := context.WithCancel(context.Background())
 	var (
-		started  = time.Now()
-		readyAt  time.Time
 		failures int
+		abort    context.CancelFunc // the check under way
 		result   = make(chan verdict, 1)
 		probing  bool
 		next     = time.NewTimer(0)
 		late     <-chan time.Time
 		lastErr  error
 	)
-	if w.Health.Start > 0 {
-		t := time.NewTimer(w.Health.Start)
+	if w.Health.Start > 0 && readyAt.IsZero() {
+		t := time.NewTimer(w.Health.Start - time.Since(started))
 		defer t.Stop()
 		late = t.C
 	}
@@ -223,7 +277,18 @@ func (d *Driver) live(s *slot, id string) ended {
 		return time.Since(readyAt)
 	}
 	for {
+		cold := d.coldness()
 		select {
+		case <-cold:
+			if probing {
+				abort()
+				<-result
+				probing = false
+			}
+			if !d.park(s) {
+				return ended{retired: true}
+			}
+			next.Reset(0)
 		case e := <-run.Exited():
 			reason := e.Reason
 			if readyAt.IsZero() {
@@ -252,8 +317,9 @@ func (d *Driver) live(s *slot, id string) ended {
 		case <-next.C:
 			w = d.workload(s)
 			probing = true
+			c, stop := context.WithTimeout(ctx, cmp.Or(w.Health.Timeout, time.Second))
+			abort = stop
 			go func() {
-				c, stop := context.WithTimeout(ctx, cmp.Or(w.Health.Timeout, time.Second))
 				defer stop()
 				result <- verdict{run.Probe(c, w.Health)}
 			}()
@@ -331,6 +397,9 @@ func (d *Driver) start(s *slot, id string, w swell.Workload) (Running, error) {
 func (d *Driver) replace(s *slot, holder string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.frozen != nil {
+		return
+	}
 	for _, g := range d.groups {
 		if g == s.group || g.workload.Service != s.group.workload.Service || g.age > s.group.age {
 			continue

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,7 +31,8 @@ type run struct {
 }
 
 // openState locks the directory, and ends what a Swell that was killed left there.
-func openState(dir string, log *slog.Logger) (*state, error) {
+// With the lock of a process that shares it nothing was left behind.
+func openState(dir string, shared *os.File, log *slog.Logger) (*state, error) {
 	if dir == "" {
 		return nil, errors.New("the process driver needs a state directory")
 	}
@@ -37,29 +40,65 @@ func openState(dir string, log *slog.Logger) (*state, error) {
 	if err := os.MkdirAll(s.runs, 0o755); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
-	name := filepath.Join(dir, "lock")
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("lock the state directory: %w", err)
+	if shared != nil {
+		s.lock = shared
+		s.sign(strconv.Itoa(os.Getpid()))
+		return s, nil
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		held, _ := os.ReadFile(name)
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("the state directory %s is in use by another Swell, process %s: stop that one, or choose another directory", dir, strings.TrimSpace(string(held)))
-		}
-		return nil, fmt.Errorf("lock the state directory %s: %w", dir, err)
-	}
-	s.lock = f
-	// The number is for that message alone: on a full disk it is missing.
-	if err := f.Truncate(0); err == nil {
-		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid())
+	if err := s.take(dir, strconv.Itoa(os.Getpid()), patienceForKeeper); err != nil {
+		return nil, err
 	}
 	if err := s.clean(log); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+var errInUse = errors.New("in use by another Swell")
+
+// patienceForKeeper is how long a start waits for the keeper of a Swell that was
+// killed a moment ago.
+const patienceForKeeper = 10 * time.Second
+
+// take locks the directory, and signs the lock.
+func (s *state) take(dir, by string, patience time.Duration) error {
+	name := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("lock the state directory: %w", err)
+	}
+	retry := time.NewTicker(20 * time.Millisecond)
+	defer retry.Stop()
+	for end := time.Now().Add(patience); ; <-retry.C {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		b, _ := os.ReadFile(name)
+		held := strings.TrimSpace(string(b))
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			if held == keeperSign && time.Now().Before(end) {
+				continue
+			}
+			err = fmt.Errorf("the state directory %s is %w, process %s: stop that one, or choose another directory", dir, errInUse, held)
+		} else {
+			err = fmt.Errorf("lock the state directory %s: %w", dir, err)
+		}
+		_ = f.Close()
+		return err
+	}
+	s.lock = f
+	s.sign(by)
+	return nil
+}
+
+// sign writes whose the lock is. It is for messages and for who waits: on a full
+// disk it is missing.
+func (s *state) sign(by string) {
+	if err := s.lock.Truncate(0); err == nil {
+		_, _ = s.lock.WriteAt([]byte(by+"\n"), 0)
+	}
 }
 
 // clean ends the process groups of all run files and removes the files.
@@ -77,7 +116,7 @@ func (s *state) clean(log *slog.Logger) error {
 		var r run
 		// A file that was cut short tells nothing; the parent's death ended its
 		// process.
-		if json.Unmarshal(b, &r) == nil && r.PID > 1 && r.Instance != "" && r.Boot == bootID() {
+		if json.Unmarshal(b, &r) == nil && r.PID != 1 && r.Instance != "" && r.Boot == bootID() {
 			if n := r.end(); n > 0 {
 				log.Warn("ended what an earlier run left behind", "instance", r.Instance, "processes", n)
 			}
@@ -92,7 +131,7 @@ func (s *state) clean(log *slog.Logger) error {
 // end kills the instance's process group if the process is still the one that was
 // started, and all that carries the instance's mark. It returns how many it killed.
 func (r run) end() (n int) {
-	if start, err := startOf(r.PID); err == nil && start == r.Start {
+	if start, err := startOf(r.PID); r.PID > 1 && err == nil && start == r.Start {
 		if syscall.Kill(-r.PID, syscall.SIGKILL) == nil {
 			n++
 		}
@@ -100,11 +139,14 @@ func (r run) end() (n int) {
 	return n + killMarked(r.Instance, 0)
 }
 
-// record writes an instance's run file.
+// record writes an instance's run file. The number is 0 while it is not known.
 func (s *state) record(id string, pid int) error {
-	start, err := startOf(pid)
-	if err != nil {
-		return fmt.Errorf("find when process %d started: %w", pid, err)
+	start := ""
+	if pid != 0 {
+		var err error
+		if start, err = startOf(pid); err != nil {
+			return fmt.Errorf("find when process %d started: %w", pid, err)
+		}
 	}
 	b, err := json.Marshal(run{Instance: id, PID: pid, Start: start, Boot: bootID()})
 	if err != nil {

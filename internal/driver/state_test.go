@@ -133,7 +133,7 @@ func TestReusedNumbersAreSpared(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "run", "cut"), []byte(`{"instance":"a`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openState(dir, slog.New(slog.DiscardHandler))
+	s, err := openState(dir, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
