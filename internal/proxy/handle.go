@@ -23,7 +23,7 @@ func (f *front) handleGateway(x *exchange.Exchange) {
 		p.unready(x)
 		return
 	}
-	st.mark(x, true)
+	t.arrive(st, x)
 	if err := st.search.path.parse(x.Request.Path()); err != nil {
 		p.unmatched.Add(1)
 		x.Reply(400, err.Error())
@@ -40,6 +40,9 @@ func (f *front) handleGateway(x *exchange.Exchange) {
 	if to := rt.target(); to != nil {
 		st.to, st.meter = to.to, to.meter
 		x.Service = to.to.service.name
+		st.meter.Start(x.Start)
+	} else if rt.meter != nil {
+		st.meter = rt.meter
 		st.meter.Start(x.Start)
 	}
 	for _, at := range rt.match.params {

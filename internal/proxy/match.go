@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,13 +18,14 @@ type pathKind int
 const (
 	exactPath    pathKind = iota // "/a/b"
 	paramPath                    // "/a/{id}/c"
-	prefixedPath                 // "/a/**", also with "{id}"; "" is "/**"
+	prefixedPath                 // "/a/**", also with "{id}"
+	regexPath                    // a regular expression for the whole path
+	anyPath                      // "/**" or none
 )
 
 // matcher is a compiled swell.Match.
 type matcher struct {
-	src   swell.Match
-	index int // as written
+	src swell.Match
 
 	host     string // lower case; of a wildcard what follows "*."; "" is any
 	wildcard bool
@@ -33,11 +35,13 @@ type matcher struct {
 	norm     string   // of an exact path
 	segments []string // literals, "" for a parameter
 	params   []paramAt
-	slash    bool // the pattern ends with one
+	slash    bool           // the pattern ends with one
+	regex    *regexp.Regexp // of a regexPath
+	prefix   string         // what the paths like regex begin with
 
 	methods []string
 	headers []fieldMatch
-	query   []swell.Value
+	query   []queryMatch
 }
 
 type paramAt struct {
@@ -49,11 +53,18 @@ type fieldMatch struct {
 	id    exchange.ID
 	name  string
 	value string
+	re    *regexp.Regexp // instead of value, if not nil
+}
+
+type queryMatch struct {
+	name  string
+	value string
+	re    *regexp.Regexp // instead of value, if not nil
 }
 
 // compileMatch checks a match and makes it ready.
-func compileMatch(m swell.Match, index int) (matcher, error) {
-	out := matcher{src: m, index: index, methods: m.Methods, query: m.Query}
+func compileMatch(m swell.Match) (matcher, error) {
+	out := matcher{src: m, methods: m.Methods}
 	host := strings.TrimSuffix(strings.ToLower(m.Host), ".")
 	out.host, out.wildcard = strings.CutPrefix(host, "*.")
 	if host == "*" {
@@ -65,18 +76,53 @@ func compileMatch(m swell.Match, index int) (matcher, error) {
 	if out.host != "" {
 		out.labels = strings.Count(out.host, ".") + 1
 	}
-	if err := out.compilePath(m.Path); err != nil {
+	if m.Regex != "" {
+		if m.Path != "" {
+			return out, fmt.Errorf("it has both a path and a regular expression for it; leave one out")
+		}
+		var err error
+		if out.regex, out.prefix, err = compileRegex(m.Regex); err != nil {
+			return out, fmt.Errorf("path: %w", err)
+		}
+		if out.prefix != "" && out.prefix[0] != '/' {
+			return out, fmt.Errorf("path: regular expression %q: it is for the whole path, which begins with a slash", short(m.Regex))
+		}
+		out.kind = regexPath
+	} else if err := out.compilePath(m.Path); err != nil {
 		return out, err
 	}
 	for _, h := range m.Headers {
-		out.headers = append(out.headers, fieldMatch{exchange.Identify([]byte(h.Name)), h.Name, h.Exact})
+		re, err := compileValue(h)
+		if err != nil {
+			return out, fmt.Errorf("header %s: %w", h.Name, err)
+		}
+		out.headers = append(out.headers, fieldMatch{exchange.Identify([]byte(h.Name)), h.Name, h.Exact, re})
+	}
+	for _, q := range m.Query {
+		re, err := compileValue(q)
+		if err != nil {
+			return out, fmt.Errorf("query %s: %w", q.Name, err)
+		}
+		out.query = append(out.query, queryMatch{q.Name, q.Exact, re})
 	}
 	return out, nil
 }
 
+// compileValue returns the regular expression of a value; nil if it is exact.
+func compileValue(v swell.Value) (*regexp.Regexp, error) {
+	if v.Regex == "" {
+		return nil, nil
+	}
+	if v.Exact != "" {
+		return nil, fmt.Errorf("it has both a value and a regular expression; leave one out")
+	}
+	re, _, err := compileRegex(v.Regex)
+	return re, err
+}
+
 func (m *matcher) compilePath(path string) error {
 	if path == "" {
-		m.kind = prefixedPath
+		m.kind = anyPath
 		return nil
 	}
 	if path[0] != '/' {
@@ -111,14 +157,17 @@ func (m *matcher) compilePath(path string) error {
 		}
 		m.segments = append(m.segments, text)
 	}
-	if m.kind == exactPath && len(m.params) > 0 {
+	switch {
+	case m.kind == exactPath && len(m.params) > 0:
 		m.kind = paramPath
+	case prefixed && len(m.segments) == 0:
+		m.kind = anyPath
 	}
 	return nil
 }
 
 // before orders two matchers by precedence: what it puts first takes a request
-// that both match. See swell.Match.
+// that both match; between equals, the first written does. See swell.Match.
 func before(a, b *matcher) int {
 	boolean := func(a, b bool) int { // true first
 		switch {
@@ -154,24 +203,27 @@ func before(a, b *matcher) int {
 	return cmp.Or(
 		boolean(len(a.methods) > 0, len(b.methods) > 0),
 		cmp.Compare(len(b.headers), len(a.headers)),
-		cmp.Compare(len(b.query), len(a.query)),
-		cmp.Compare(a.index, b.index))
+		cmp.Compare(len(b.query), len(a.query)))
 }
 
-// method reports whether the request's method is taken.
+// method reports whether the request's method is taken. CONNECT, which asks for a
+// tunnel to anywhere, is not among all methods: it must be named.
 func (m *matcher) method(method string) bool {
-	return len(m.methods) == 0 || slices.Contains(m.methods, method)
+	if len(m.methods) == 0 {
+		return method != "CONNECT"
+	}
+	return slices.Contains(m.methods, method)
 }
 
 // rest reports whether headers and query are as wanted.
-func (m *matcher) rest(r *exchange.Request) bool {
+func (m *matcher) rest(r *exchange.Request, s *search) bool {
 	for i := range m.headers {
 		if !m.headers[i].matches(r) {
 			return false
 		}
 	}
 	for i := range m.query {
-		if !queryHas(r.Query(), m.query[i].Name, m.query[i].Exact) {
+		if !m.query[i].matches(r.Query(), s) {
 			return false
 		}
 	}
@@ -181,36 +233,86 @@ func (m *matcher) rest(r *exchange.Request) bool {
 // matches reports whether any field of the name has the value.
 func (f *fieldMatch) matches(r *exchange.Request) bool {
 	if f.id == exchange.Host {
-		return string(r.Host) == f.value
+		return f.is(r.Host)
 	}
 	fields := r.Header.Fields()
 	for i := range fields {
 		h := &fields[i]
-		if h.ID != f.id || string(h.Value) != f.value {
-			continue
-		}
-		if f.id != exchange.None || strings.EqualFold(string(h.Name), f.name) {
+		if h.ID == f.id && (f.id != exchange.None || sameName(h.Name, f.name)) && f.is(h.Value) {
 			return true
 		}
 	}
 	return false
 }
 
-// queryHas reports whether a raw query has a parameter of that name and value.
-func queryHas(query []byte, name, value string) bool {
-	for len(query) > 0 {
-		part := query
-		if i := bytes.IndexByte(query, '&'); i >= 0 {
-			part, query = query[:i], query[i+1:]
-		} else {
-			query = nil
+// is reports whether a value is as wanted.
+func (f *fieldMatch) is(value []byte) bool {
+	if f.re != nil {
+		return like(f.re, value)
+	}
+	return string(value) == f.value
+}
+
+// sameName compares the names of two fields.
+func sameName(a []byte, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i, c := range a {
+		if d := b[i]; c != d && (c|0x20 != d|0x20 || c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
 		}
-		k, v, _ := bytes.Cut(part, []byte{'='})
-		if queryEqual(k, name) && queryEqual(v, value) {
-			return true
+	}
+	return true
+}
+
+// matches reports whether any parameter of the name has the value.
+func (q *queryMatch) matches(query []byte, s *search) bool {
+	for len(query) > 0 {
+		var name, value []byte
+		name, value, query = nextParam(query)
+		switch {
+		case !queryEqual(name, q.name):
+		case q.re == nil:
+			if queryEqual(value, q.value) {
+				return true
+			}
+		case len(value) <= 3*maxSubject:
+			s.text = unescape(s.text[:0], value)
+			if like(q.re, s.text) {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// nextParam takes the first parameter off a raw query, name and value still encoded.
+func nextParam(query []byte) (name, value, rest []byte) {
+	part := query
+	if i := bytes.IndexByte(query, '&'); i >= 0 {
+		part, rest = query[:i], query[i+1:]
+	}
+	if i := bytes.IndexByte(part, '='); i >= 0 {
+		return part[:i], part[i+1:], rest
+	}
+	return part, nil, rest
+}
+
+// unescape adds an encoded part of a query to dst as plain text.
+func unescape(dst, raw []byte) []byte {
+	for i := 0; i < len(raw); i++ {
+		c := raw[i]
+		switch {
+		case c == '+':
+			c = ' '
+		case c == '%' && i+2 < len(raw) && hex(raw[i+1]) >= 0 && hex(raw[i+2]) >= 0:
+			c = byte(hex(raw[i+1])<<4 | hex(raw[i+2]))
+			i += 2
+		}
+		dst = append(dst, c)
+	}
+	return dst
 }
 
 // queryEqual compares an encoded part of a query with plain text.
@@ -246,22 +348,35 @@ func (m *matcher) why(host string, p *parsedPath, r *exchange.Request) string {
 		return fmt.Sprintf("host %s is not %s", quoted(host), m.host)
 	}
 	if !m.path(p) {
-		return fmt.Sprintf("path %s is not like %s", p.norm, m.src.Path)
-	}
-	if !m.method(r.Method) {
-		return fmt.Sprintf("method %s is none of %s", r.Method, strings.Join(m.methods, ", "))
+		return fmt.Sprintf("path %s is not like %s", p.norm, cmp.Or(m.src.Path, m.src.Regex))
 	}
 	for i := range m.headers {
-		if !m.headers[i].matches(r) {
-			return fmt.Sprintf("header %s is not %s", m.headers[i].name, quoted(m.headers[i].value))
+		if f := &m.headers[i]; !f.matches(r) {
+			return fmt.Sprintf("header %s is not %s", f.name, expected(f.value, f.re))
 		}
 	}
-	for _, q := range m.query {
-		if !queryHas(r.Query(), q.Name, q.Exact) {
-			return fmt.Sprintf("query %s is not %s", q.Name, quoted(q.Exact))
+	var s search
+	for i := range m.query {
+		if q := &m.query[i]; !q.matches(r.Query(), &s) {
+			return fmt.Sprintf("query %s is not %s", q.name, expected(q.value, q.re))
 		}
+	}
+	if !m.method(r.Method) {
+		if len(m.methods) == 0 {
+			return "method CONNECT is not named"
+		}
+		return fmt.Sprintf("method %s is none of %s", r.Method, strings.Join(m.methods, ", "))
 	}
 	return ""
+}
+
+// expected shows what a value should be.
+func expected(value string, re *regexp.Regexp) string {
+	if re != nil {
+		s := re.String()
+		return "like " + strings.TrimSuffix(strings.TrimPrefix(s, `\A(?:`), `)\z`)
+	}
+	return quoted(value)
 }
 
 func quoted(s string) string { return fmt.Sprintf("%q", s) }
@@ -269,7 +384,11 @@ func quoted(s string) string { return fmt.Sprintf("%q", s) }
 // path reports whether the path is taken.
 func (m *matcher) path(p *parsedPath) bool {
 	n := len(m.segments)
-	if m.kind == prefixedPath && len(p.segments) < n || m.kind != prefixedPath && (len(p.segments) != n || p.slash != m.slash) {
+	prefixed := m.kind == prefixedPath || m.kind == anyPath
+	if m.kind == regexPath {
+		return like(m.regex, p.norm)
+	}
+	if prefixed && len(p.segments) < n || !prefixed && (len(p.segments) != n || p.slash != m.slash) {
 		return false
 	}
 	for i, want := range m.segments {

@@ -18,50 +18,97 @@ type router struct {
 
 // hostRoutes are the routes of one host.
 type hostRoutes struct {
-	exact map[string][]*route
+	exact map[string]*choices
 	root  node
+	regex *radix  // nil if there are none
+	any   choices // of every path
 }
 
-// node stands for the segments from the root of a path down to it. Its lists are in
-// order of precedence.
+// node stands for the segments from the root of a path down to it.
 type node struct {
 	literal map[string]*node
 	param   *node
-	ends    []*route // of patterns with parameters that end here
-	slashed []*route // the same, of those that end with a slash
-	prefix  []*route // of patterns with "/**" here
+	ends    choices // of patterns with parameters that end here
+	slashed choices // the same, of those that end with a slash
+	prefix  choices // of patterns with "/**" here
 }
 
-// newRouter takes the routes in any order.
+// newRouter takes the routes as written.
 func newRouter(routes []*route) *router {
 	r := &router{hosts: map[string]*hostRoutes{}, wildcards: map[string]*hostRoutes{}}
 	r.ordered = slices.Clone(routes)
-	slices.SortFunc(r.ordered, func(a, b *route) int { return before(&a.match, &b.match) })
-	for _, rt := range r.ordered {
-		m := &rt.match
-		h := r.host(m)
-		if m.kind == exactPath {
-			h.exact[m.norm] = append(h.exact[m.norm], rt)
-			continue
-		}
-		n := &h.root
-		for _, s := range m.segments {
-			n = n.child(s)
-		}
-		switch {
-		case m.kind == prefixedPath:
-			n.prefix = append(n.prefix, rt)
-		case m.slash:
-			n.slashed = append(n.slashed, rt)
-		default:
-			n.ends = append(n.ends, rt)
-		}
+	slices.SortStableFunc(r.ordered, func(a, b *route) int { return before(&a.match, &b.match) })
+	for rank, rt := range r.ordered {
+		r.host(&rt.match).list(&rt.match).add(ranked{rt, rank})
+	}
+	for _, h := range r.hosts {
+		h.seal()
+	}
+	for _, h := range r.wildcards {
+		h.seal()
+	}
+	if r.any != nil {
+		r.any.seal()
 	}
 	return r
 }
 
+// list returns where a route of the host belongs.
+func (h *hostRoutes) list(m *matcher) *choices {
+	switch m.kind {
+	case anyPath:
+		return &h.any
+	case regexPath:
+		if h.regex == nil {
+			h.regex = new(radix)
+		}
+		return &h.regex.at(m.prefix).here
+	case exactPath:
+		c := h.exact[m.norm]
+		if c == nil {
+			c = new(choices)
+			h.exact[m.norm] = c
+		}
+		return c
+	}
+	n := &h.root
+	for _, s := range m.segments {
+		n = n.child(s)
+	}
+	switch {
+	case m.kind == prefixedPath:
+		return &n.prefix
+	case m.slash:
+		return &n.slashed
+	}
+	return &n.ends
+}
+
+func (h *hostRoutes) seal() {
+	for _, c := range h.exact {
+		c.seal()
+	}
+	h.root.seal()
+	if h.regex != nil {
+		h.regex.seal()
+	}
+	h.any.seal()
+}
+
+func (n *node) seal() {
+	n.ends.seal()
+	n.slashed.seal()
+	n.prefix.seal()
+	for _, c := range n.literal {
+		c.seal()
+	}
+	if n.param != nil {
+		n.param.seal()
+	}
+}
+
 func (r *router) host(m *matcher) *hostRoutes {
-	fresh := func() *hostRoutes { return &hostRoutes{exact: map[string][]*route{}} }
+	fresh := func() *hostRoutes { return &hostRoutes{exact: map[string]*choices{}} }
 	if m.host == "" {
 		if r.any == nil {
 			r.any = fresh()
@@ -102,8 +149,10 @@ type search struct {
 	host     []byte
 	hits     []hit
 	hostBuf  []byte
-	method   bool     // a route fits but for its method
-	allow    []string // the methods of such routes, if collected
+	runs     [][]ranked // lists that are gone through together; empty between look-ups
+	text     []byte    // a query value, decoded
+	method   bool      // a route fits but for its method
+	allow    []string  // the methods of such routes, if collected
 	collects bool
 }
 
@@ -140,7 +189,15 @@ func (r *router) find(rq *exchange.Request, s *search) *route {
 		}
 	}
 	if r.any != nil {
-		return r.any.find(rq, s)
+		if rt := r.any.find(rq, s); rt != nil {
+			return rt
+		}
+	}
+	if rq.Method == "CONNECT" && !s.method { // refused as a method, wherever it is to
+		s.method = true
+		if s.collects {
+			s.allow = append(s.allow, usualMethods...)
+		}
 	}
 	return nil
 }
@@ -155,8 +212,8 @@ func (r *router) allowed(rq *exchange.Request, s *search) []string {
 }
 
 func (h *hostRoutes) find(rq *exchange.Request, s *search) *route {
-	if list := h.exact[string(s.path.norm)]; list != nil {
-		if rt := s.first(list, rq); rt != nil {
+	if c := h.exact[string(s.path.norm)]; c != nil {
+		if rt := s.first(c, rq); rt != nil {
 			return rt
 		}
 	}
@@ -172,26 +229,31 @@ func (h *hostRoutes) find(rq *exchange.Request, s *search) *route {
 				best = i
 			}
 		}
-		if rt := s.first(s.hits[best].node.prefix, rq); rt != nil {
+		if rt := s.first(&s.hits[best].node.prefix, rq); rt != nil {
 			return rt
 		}
 		s.hits = slices.Delete(s.hits, best, best+1)
 	}
-	return nil
+	if h.regex != nil {
+		h.regex.walk(s.path.norm, func(c *choices) { s.gather(c, rq) })
+		if rt := s.merge(rq); rt != nil {
+			return rt
+		}
+	}
+	return s.first(&h.any, rq)
 }
 
 // walk goes down the path's segments, literals before parameters, and returns the
 // first pattern with parameters that fits. Prefixes on the way are noted.
 func (n *node) walk(i int, rq *exchange.Request, s *search) *route {
-	if n.prefix != nil {
+	if !n.prefix.empty() {
 		s.hits = append(s.hits, hit{n, i})
 	}
 	if i == len(s.path.segments) {
-		list := n.ends
 		if s.path.slash {
-			list = n.slashed
+			return s.first(&n.slashed, rq)
 		}
-		return s.first(list, rq)
+		return s.first(&n.ends, rq)
 	}
 	if n.literal != nil {
 		at := s.path.segments[i]
@@ -203,23 +265,6 @@ func (n *node) walk(i int, rq *exchange.Request, s *search) *route {
 	}
 	if n.param != nil {
 		return n.param.walk(i+1, rq, s)
-	}
-	return nil
-}
-
-// first returns the first route of a list whose method, headers and query fit.
-func (s *search) first(list []*route, rq *exchange.Request) *route {
-	for _, rt := range list {
-		if !rt.match.rest(rq) {
-			continue
-		}
-		if rt.match.method(rq.Method) {
-			return rt
-		}
-		s.method = true
-		if s.collects {
-			s.allow = append(s.allow, rt.match.methods...)
-		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"swell"
@@ -12,8 +13,9 @@ import (
 // RouteInfo is a compiled route, for people.
 type RouteInfo struct {
 	Name     string          `json:"name"`
-	Host     string          `json:"host"` // "*" for any
-	Path     string          `json:"path"` // "/**" for any
+	Host     string          `json:"host"`            // "*" for any
+	Path     string          `json:"path"`            // "/**" for any, "" with Regex
+	Regex    string          `json:"regex,omitempty"` // for the whole path
 	Methods  []string        `json:"methods,omitempty"`
 	Headers  []swell.Value   `json:"headers,omitempty"`
 	Query    []swell.Value   `json:"query,omitempty"`
@@ -54,13 +56,13 @@ func (p *Plane) Routes() []RouteInfo {
 func info(t *table, rt *route) RouteInfo {
 	m := rt.src.Match
 	i := RouteInfo{
-		Name: rt.name, Host: m.Host, Path: m.Path, Methods: m.Methods, Headers: m.Headers, Query: m.Query,
+		Name: rt.name, Host: m.Host, Path: m.Path, Regex: m.Regex, Methods: m.Methods, Headers: m.Headers, Query: m.Query,
 		To: rt.src.To, Redirect: rt.src.Redirect,
 	}
 	if i.Host == "" {
 		i.Host = "*"
 	}
-	if i.Path == "" {
+	if i.Path == "" && i.Regex == "" {
 		i.Path = "/**"
 	}
 	for _, u := range t.snapshot.Gateway.Use {
@@ -163,21 +165,29 @@ func (m *matcher) says() string {
 		parts = append(parts, "exactly the path "+m.src.Path)
 	case paramPath:
 		parts = append(parts, "paths like "+m.src.Path)
+	case regexPath:
+		parts = append(parts, "paths like the regular expression "+m.src.Regex)
+	case anyPath:
+		parts = append(parts, "any path")
 	default:
-		if m.src.Path == "" || m.src.Path == "/**" {
-			parts = append(parts, "any path")
-		} else {
-			parts = append(parts, "paths below "+strings.TrimSuffix(m.src.Path, "/**"))
-		}
+		parts = append(parts, "paths below "+strings.TrimSuffix(m.src.Path, "/**"))
 	}
 	if len(m.methods) > 0 {
 		parts = append(parts, "method "+strings.Join(m.methods, ", "))
 	}
 	for _, h := range m.headers {
-		parts = append(parts, h.name+": "+h.value)
+		parts = append(parts, shown(h.name, ": ", h.value, h.re))
 	}
 	for _, q := range m.query {
-		parts = append(parts, q.Name+"="+q.Exact)
+		parts = append(parts, shown(q.name, "=", q.value, q.re))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// shown describes what a header or a query parameter must be.
+func shown(name, is, value string, re *regexp.Regexp) string {
+	if re != nil {
+		return name + " " + expected("", re)
+	}
+	return name + is + value
 }

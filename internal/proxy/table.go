@@ -164,7 +164,7 @@ func (p *Plane) compileRoutes(snap *swell.Snapshot, t, old *table) (*router, err
 	}
 	routes := make([]*route, 0, len(snap.Gateway.Routes))
 	names := map[string]bool{}
-	for i, src := range snap.Gateway.Routes {
+	for _, src := range snap.Gateway.Routes {
 		if names[src.Name] {
 			return nil, fmt.Errorf("route %q is there twice", src.Name)
 		}
@@ -174,7 +174,7 @@ func (p *Plane) compileRoutes(snap *swell.Snapshot, t, old *table) (*router, err
 				return nil, fmt.Errorf("route %s: service %s speaks plain TCP: only a route whose one method is CONNECT can lead to it", src.Name, to.Service)
 			}
 		}
-		if rt := before[src.Name]; rt != nil && rt.match.index == i && rt.current(t) && reflect.DeepEqual(rt.src, src) {
+		if rt := before[src.Name]; rt != nil && rt.current(t) && reflect.DeepEqual(rt.src, src) {
 			routes = append(routes, rt)
 			continue
 		}
@@ -188,7 +188,7 @@ func (p *Plane) compileRoutes(snap *swell.Snapshot, t, old *table) (*router, err
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", src.Name, err)
 		}
-		rt, err := p.compileRoute(src, i, t.services, append(filters, own...))
+		rt, err := p.compileRoute(src, t.services, append(filters, own...))
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", src.Name, err)
 		}
