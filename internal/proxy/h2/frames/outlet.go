@@ -103,6 +103,7 @@ func (o *Outlet) Data(p []byte) error {
 		p = p[n:]
 		o.window -= n
 		w.window -= n
+		w.sent++
 	}
 	return o.broken()
 }

@@ -39,12 +39,14 @@ type Writer struct {
 	busy   bool   // somebody writes, or is about to
 	err    error  // once writing failed, or Fail was called
 	shrunk bool   // a ResizeTable is due
+	sent   int    // DATA frames since Sent was called
 
-	window  int64  // of the connection
-	initial int64  // window of new streams
-	frame   int    // the peer's largest frame
-	open    Outlet // the head of the ring of open outlets
-	waiting int    // outlets that wait for the connection's window, or for room
+	window  int64     // of the connection
+	initial int64     // window of new streams
+	frame   int       // the peer's largest frame
+	open    Outlet    // the head of the ring of open outlets
+	idle    sync.Cond // nobody writes
+	waiting int       // outlets that wait for the connection's window, or for room
 
 	// Writing is odd while a write is under way, for a sweep that looks for stuck ones.
 	Writing atomic.Uint32
@@ -55,6 +57,7 @@ func (w *Writer) Init(nc net.Conn) {
 	w.nc = nc
 	w.window, w.initial, w.frame = DefaultWindow, DefaultWindow, MinFrame
 	w.open.next, w.open.prev = &w.open, &w.open
+	w.idle.L = &w.mu
 }
 
 // grab returns the buffer to append to; w.mu is held.
@@ -166,6 +169,20 @@ func (w *Writer) write() {
 		}
 	}
 	w.busy = false
+	w.idle.Broadcast()
+}
+
+// Finish writes what was added, or waits until it is written. Give the connection a
+// write deadline before.
+func (w *Writer) Finish() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.busy {
+		w.idle.Wait()
+	}
+	w.busy = true
+	w.write()
+	return w.err
 }
 
 // fail ends all sending; w.mu is held.
@@ -177,7 +194,11 @@ func (w *Writer) fail(err error) {
 	for o := w.open.next; o != &w.open; o = o.next {
 		o.wake.Broadcast()
 	}
-	_ = w.nc.Close()
+	nc := w.nc
+	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = t.NetConn() // TLS would say farewell, and wait for a peer that doesn't read
+	}
+	_ = nc.Close()
 }
 
 // Fail ends the writer with err, and closes the connection: whoever waits or adds
@@ -186,6 +207,15 @@ func (w *Writer) Fail(err error) {
 	w.mu.Lock()
 	w.fail(err)
 	w.mu.Unlock()
+}
+
+// Sent returns how many DATA frames were added since it was called last.
+func (w *Writer) Sent() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := w.sent
+	w.sent = 0
+	return n
 }
 
 // Err returns why the writer ended; nil if it didn't.
