@@ -89,6 +89,9 @@ type Server struct {
 
 	// DrainTime bounds how long exchanges in flight may go on once ctx ended; 30 s.
 	DrainTime time.Duration
+	// DrainFor, if set, is asked for DrainTime and Linger when draining begins; zeros
+	// leave them as they are.
+	DrainFor func() (drain, linger time.Duration)
 	// Linger is how long an idle connection is still listened to when draining, so
 	// that a request that is on its way is answered; 100 ms.
 	Linger time.Duration
@@ -131,10 +134,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 	stop := context.AfterFunc(ctx, func() {
 		d.mu.Lock()
-		if !d.draining.Load() {
-			d.drained = exchange.Now()
-			d.draining.Store(true)
-		}
+		d.begin()
 		d.room.Broadcast()
 		d.mu.Unlock()
 		d.sweep.wake()
@@ -226,13 +226,23 @@ func (d *door) size() int {
 	return len(d.conns)
 }
 
+// begin begins to drain, once. The caller holds mu.
+func (d *door) begin() {
+	if d.draining.Load() {
+		return
+	}
+	if d.DrainFor != nil {
+		drain, linger := d.DrainFor()
+		d.DrainTime, d.Linger = or(drain, d.DrainTime), or(linger, d.Linger)
+	}
+	d.drained = exchange.Now()
+	d.draining.Store(true)
+}
+
 // drain waits for the connections, and cuts what is left after DrainTime.
 func (d *door) drain() {
 	d.mu.Lock()
-	if !d.draining.Load() {
-		d.drained = exchange.Now()
-		d.draining.Store(true)
-	}
+	d.begin()
 	d.mu.Unlock()
 	d.sweep.wake()
 	cut := time.AfterFunc(d.DrainTime, func() {
