@@ -38,6 +38,7 @@ type options struct {
 	only       string
 	peers      string
 	keep       bool
+	growth     bool
 
 	dir     string  // of configurations and logs
 	message string  // the file with a gRPC call
@@ -73,6 +74,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "only these kinds of load, with commas between them: h1,half,h2,large,tls-h1,tls-h2,grpc,handshakes,idle; the page is left as it is")
 	flag.StringVar(&o.peers, "peers", "", "only these proxies beside Swell, with commas between them")
 	flag.BoolVar(&o.keep, "keep", false, "keep the proxies' configurations and logs")
+	flag.BoolVar(&o.growth, "growth", false, "measure Swell alone, with more and more routes and endpoints")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 || o.rounds > 25 || o.length < time.Second || o.connection < 1 {
 		fmt.Fprintln(os.Stderr, "usage: proxy [flags]; rounds are 1 to 25, a length is at least 1s")
@@ -117,6 +119,9 @@ func measure(ctx context.Context, o *options) (code int, err error) {
 	m, err := machine()
 	if err != nil {
 		return exitFailed, err
+	}
+	if o.growth {
+		return growth(ctx, o, m)
 	}
 	o.message = filepath.Join(o.dir, "message")
 	if err := errors.Join(writeCertificate(o.dir), os.WriteFile(o.message, grpcMessage, 0o600)); err != nil {
@@ -183,7 +188,7 @@ func measure(ctx context.Context, o *options) (code int, err error) {
 	text, missed := page(o, m, chosen, results)
 	fmt.Print(text)
 	if o.doc != "" && o.only == "" && o.peers == "" {
-		if err := writeSection(o.doc, text); err != nil {
+		if err := writeSection(o.doc, "bench-proxy", text); err != nil {
 			return exitFailed, err
 		}
 		fmt.Fprintln(os.Stderr, "written to", o.doc)

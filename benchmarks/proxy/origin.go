@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,22 +20,37 @@ const originBody = "The tide goes out, the tide comes in; the harbour holds"
 // maxHead bounds a request's head.
 const maxHead = 16 << 10
 
-// originMain serves originBody on the address that is its argument, whatever is
-// asked for. It is one thread and one epoll, without a scheduler or a parser in
+// originMain serves originBody on the address that is its first argument, and on as
+// many more addresses of loopback as its second one says, whatever is asked for. It is one thread and one epoll, without a scheduler or a parser in
 // between, so that it leaves the load's core to the load. Requests have no body.
 func originMain(args []string) error {
 	runtime.LockOSThread()
-	l, err := net.Listen("tcp", args[0])
-	if err != nil {
-		return err
+	all := args[:1]
+	if len(args) > 1 {
+		more, err := strconv.Atoi(args[1])
+		_, port, perr := net.SplitHostPort(args[0])
+		if err := errors.Join(err, perr); err != nil {
+			return err
+		}
+		for i := range more {
+			all = append(all, spare(i, port))
+		}
 	}
-	file, err := l.(*net.TCPListener).File()
-	if err != nil {
-		return err
-	}
-	listener := int(file.Fd())
-	if err := unix.SetNonblock(listener, true); err != nil {
-		return err
+	listeners := map[int]*os.File{}
+	for _, a := range all {
+		l, err := net.Listen("tcp4", a)
+		if err != nil {
+			return err
+		}
+		file, err := l.(*net.TCPListener).File()
+		if err != nil {
+			return err
+		}
+		_ = l.Close()
+		if err := unix.SetNonblock(int(file.Fd()), true); err != nil {
+			return err
+		}
+		listeners[int(file.Fd())] = file
 	}
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -43,8 +59,10 @@ func originMain(args []string) error {
 	watch := func(fd int) error {
 		return unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 	}
-	if err := watch(listener); err != nil {
-		return err
+	for listener := range listeners {
+		if err := watch(listener); err != nil {
+			return err
+		}
 	}
 	answer := []byte(fmt.Sprintf("HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s",
 		len(originBody), originBody))
@@ -61,8 +79,8 @@ func originMain(args []string) error {
 		}
 		for _, e := range events[:n] {
 			fd := int(e.Fd)
-			if fd == listener {
-				if c, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
+			if listeners[fd] != nil {
+				if c, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); err == nil {
 					_ = unix.SetsockoptInt(c, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 					if watch(c) != nil {
 						_ = unix.Close(c)
@@ -76,6 +94,11 @@ func originMain(args []string) error {
 			}
 		}
 	}
+}
+
+// spare is the i-th further address of the origin.
+func spare(i int, port string) string {
+	return net.JoinHostPort(fmt.Sprintf("127.1.%d.%d", i/250, i%250+1), port)
 }
 
 // serve reads what there is and answers each head that is complete. It returns

@@ -98,9 +98,9 @@ func TestParseH2load(t *testing.T) {
 }
 
 func TestASectionIsReplaced(t *testing.T) {
-	page := replaceSection("# A page\n", "one\n")
-	page = replaceSection(page+"\nmore\n", "two\n")
-	if want := "# A page\n\n" + markBegin + "\ntwo\n" + markEnd + "\n\nmore\n"; page != want {
+	page := replaceSection("# A page\n", "n", "one\n")
+	page = replaceSection(page+"\nmore\n", "n", "two\n")
+	if want := "# A page\n\n<!-- n: begin -->\ntwo\n<!-- n: end -->\n\nmore\n"; page != want {
 		t.Errorf("got %q, want %q", page, want)
 	}
 }

@@ -144,15 +144,9 @@ Machine: %s. Each proxy has core %d to itself; the load and the origins share co
 	return strings.TrimRight(b.String(), "\n") + "\n", missed
 }
 
-// The marks between which the section stands; what is outside is somebody else's.
-const (
-	markBegin = "<!-- bench-proxy: begin -->"
-	markEnd   = "<!-- bench-proxy: end -->"
-)
-
-// writeSection puts a section into a file, in place of the one that is there or at
-// the end. A file that is not there is made.
-func writeSection(path, text string) error {
+// writeSection puts a section into a file, between marks with its name, in place of
+// the one that is there or at the end. A file that is not there is made.
+func writeSection(path, name, text string) error {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		b, err = []byte("# Performance\nMeasured, with the command that measures it again.\n"), os.MkdirAll(filepath.Dir(path), 0o755)
@@ -160,14 +154,15 @@ func writeSection(path, text string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, []byte(replaceSection(string(b), text)), 0o644)
+	return os.WriteFile(path, []byte(replaceSection(string(b), name, text)), 0o644)
 }
 
-func replaceSection(page, text string) string {
-	block := markBegin + "\n" + text + markEnd
-	before, rest, ok := strings.Cut(page, markBegin)
+func replaceSection(page, name, text string) string {
+	begin, end := "<!-- "+name+": begin -->", "<!-- "+name+": end -->"
+	block := begin + "\n" + text + end
+	before, rest, ok := strings.Cut(page, begin)
 	if ok {
-		if _, after, ok := strings.Cut(rest, markEnd); ok {
+		if _, after, ok := strings.Cut(rest, end); ok {
 			return before + block + after
 		}
 	}
