@@ -30,6 +30,11 @@ type Loop struct {
 	Edges     Addresses
 	Log       *slog.Logger
 
+	// Previous and Version are where another process's loop was that this one goes on
+	// for: the workloads of its last plan, and the version of its last snapshot.
+	Previous []swell.Workload
+	Version  uint64
+
 	// Replicas, if set, is told the ready and the wanted count of each service
 	// after every round.
 	Replicas func(service string, ready, desired int)
@@ -48,9 +53,10 @@ func (l *Loop) Watch(ctx context.Context) error {
 // kept in Trouble; what was true before goes on.
 func (l *Loop) Run(ctx context.Context) error {
 	var (
-		previous []swell.Workload
+		previous = l.Previous
 		sent     swell.Snapshot
-		version  uint64
+		version  = l.Version
+		first    = true
 	)
 	for {
 		app, ok, appChanged := l.App.Next()
@@ -58,8 +64,9 @@ func (l *Loop) Run(ctx context.Context) error {
 		instances, _, seen := l.Instances.Next()
 		if ok {
 			p, err := l.plan(app, decisions, instances, previous)
-			if err == nil && (version == 0 || !reflect.DeepEqual(p.Snapshot, sent)) {
+			if err == nil && (first || !reflect.DeepEqual(p.Snapshot, sent)) {
 				version++
+				first = false
 				sent = p.Snapshot
 				out := p.Snapshot
 				out.Version = version
