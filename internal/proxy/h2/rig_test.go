@@ -3,6 +3,8 @@ package h2_test
 import (
 	"context"
 	"crypto/tls"
+	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -61,3 +63,5 @@ func relay(t testing.TB, addr string) *h2.Server {
 		}
 	}}
 }
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
