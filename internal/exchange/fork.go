@@ -21,7 +21,8 @@ type Fork struct {
 	sent  replayed
 	join  *joined
 	to    *Exchange // whose response it gave
-	bytes []byte // of a detached request
+	bytes []byte    // of a detached request
+	alone bool      // it was detached
 }
 
 // NewFork returns a fork that may begin.
@@ -75,8 +76,27 @@ func (f *Fork) Detach() {
 			h.fields[i].Name, h.fields[i].Value = keep(h.fields[i].Name), keep(h.fields[i].Value)
 		}
 	}
-	f.bytes = b
+	f.bytes, f.alone = b, true
 }
+
+// SetBody gives a detached fork the body of its parent's request, which came later,
+// and copies the trailer.
+func (f *Fork) SetBody(body []byte, trailer *Header) {
+	q := &f.Request
+	f.sent.b, f.sent.read = body, false
+	f.sent.closed.Store(false)
+	q.Body = &f.sent
+	q.Trailer.Reset()
+	for _, t := range trailer.fields {
+		q.Trailer.AddName(string(t.Name), string(t.Value))
+	}
+	if q.Trailer.Len() == 0 {
+		q.Length = int64(len(body))
+	}
+}
+
+// Detached reports whether Detach was called since Begin.
+func (f *Fork) Detached() bool { return f.alone }
 
 // Leave cuts what the fork does: its client is gone, as far as it can tell. Any
 // goroutine may call it between Begin and End.
@@ -111,7 +131,7 @@ func (f *Fork) End() {
 	for i := len(f.Ended) - 1; i >= 0; i-- {
 		f.Ended[i](&f.Exchange)
 	}
-	f.join, f.to = nil, nil
+	f.join, f.to, f.alone = nil, nil, false
 	f.Exchange.Reset()
 	f.sent.b = nil
 	if cap(f.bytes) > 16<<10 {

@@ -7,6 +7,8 @@
 package filter
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -29,6 +31,9 @@ type Maker func(Env) Filter
 // Counter counts events.
 type Counter interface{ Add(n uint64) }
 
+// Gauge shows a value that goes up and down.
+type Gauge interface{ Set(n uint64) }
+
 // Env is what the data plane gives to the filters of one place. The zero Env works.
 type Env struct {
 	Service string // whose calls are filtered; "" at a route or the gateway
@@ -39,6 +44,25 @@ type Env struct {
 	Pause func(x *exchange.Exchange, d time.Duration) bool
 	// Count returns the counter of an event with labels, names and values alternating.
 	Count func(event string, labels ...string) Counter
+	// Gauge returns the gauge of that name and those labels.
+	Gauge func(name string, labels ...string) Gauge
+	// Warn writes a line to the program's log, with names and values alternating.
+	Warn func(text string, args ...any)
+	// Call returns the round of another service, all its filters included, for the
+	// filters of a place. The exchange that it is called with goes to that service
+	// then. It fails with Nobody if there is no such service, or if too many were
+	// called for one another.
+	Call func(place Env, service string) Round
+	// Spawn runs a task in the background, whose ctx ends when the data plane does; it
+	// waits for the task. False: it is not run, as the data plane is ending.
+	Spawn func(task func(ctx context.Context)) bool
+	// Fork readies f, which has begun, for rounds of its own; Join makes the answer that
+	// f got the one of x for the data plane, before f.Join; Quit ends what Fork began,
+	// before f.End. The one who forks calls them, on the goroutine that has x, or once
+	// nobody else uses f.
+	Fork func(x *exchange.Exchange, f *exchange.Fork)
+	Join func(x *exchange.Exchange, f *exchange.Fork)
+	Quit func(f *exchange.Fork)
 	// Log returns what writes the line of an access log in a format, "json" or
 	// "common", when an exchange has ended.
 	Log func(format string) func(*exchange.Exchange)
@@ -62,6 +86,29 @@ func (e Env) complete() Env {
 	if e.Count == nil {
 		e.Count = func(string, ...string) Counter { return nobody{} }
 	}
+	if e.Gauge == nil {
+		e.Gauge = func(string, ...string) Gauge { return nobody{} }
+	}
+	if e.Warn == nil {
+		e.Warn = func(string, ...any) {}
+	}
+	if e.Call == nil {
+		e.Call = func(_ Env, service string) Round {
+			return func(*exchange.Exchange) error { return &Failure{Service: service, Cause: Nobody} }
+		}
+	}
+	if e.Spawn == nil {
+		e.Spawn = func(func(context.Context)) bool { return false }
+	}
+	if e.Fork == nil {
+		e.Fork = func(*exchange.Exchange, *exchange.Fork) {}
+	}
+	if e.Join == nil {
+		e.Join = func(*exchange.Exchange, *exchange.Fork) {}
+	}
+	if e.Quit == nil {
+		e.Quit = func(*exchange.Fork) {}
+	}
 	if e.Log == nil {
 		e.Log = func(string) func(*exchange.Exchange) { return func(*exchange.Exchange) {} }
 	}
@@ -71,10 +118,21 @@ func (e Env) complete() Env {
 type nobody struct{}
 
 func (nobody) Add(uint64) {}
+func (nobody) Set(uint64) {}
+
+// counter returns the counter of an event at this place.
+func (e Env) counter(event string, labels ...string) Counter {
+	return e.Count(event, append([]string{"service", e.Service, "route", e.Route}, labels...)...)
+}
+
+// place names where the filters of e are, for people: the service, or the route.
+func (e Env) place() string { return cmp.Or(e.Service, e.Route, "gateway") }
 
 // Kind returns the filters that can be named.
 func Kind() *plug.Kind[Maker] {
-	return plug.NewKind("filter", timeoutEntry(), retryEntry(), accessLogEntry(), headersEntry())
+	return plug.NewKind("filter", timeoutEntry(), retryEntry(), accessLogEntry(), headersEntry(),
+		affinityEntry(), bodyLimitEntry(), circuitBreakerEntry(), concurrencyEntry(), fallbackEntry(),
+		faultEntry(), hedgeEntry(), mirrorEntry())
 }
 
 // Chain wraps round in filters, the first outermost.
@@ -98,11 +156,14 @@ const (
 	Request                // the request's body was malformed or cut short by the client
 	Nobody                 // there is no endpoint, and none came in the time to wait
 	Full                   // there is no endpoint, and too many wait for one
+	Open                   // the circuit breaker lets nothing through
+	Limit                  // too many are in flight, and none ended in the time to wait
+	Large                  // the request's body is larger than may be
 )
 
 // String returns the cause in a word.
 func (c Cause) String() string {
-	return [...]string{"connect", "reset", "malformed", "timeout", "gone", "request", "no-endpoint", "full"}[c]
+	return [...]string{"connect", "reset", "malformed", "timeout", "gone", "request", "no-endpoint", "full", "circuit-open", "limit", "body-limit"}[c]
 }
 
 // Failure is why a round has no response.
@@ -114,7 +175,9 @@ type Failure struct {
 	Safe bool
 	// More: there is an endpoint that this request has not been at.
 	More bool
-	Err  error // for logs, not for clients
+	// After is when asking again may help; 0 is unknown.
+	After time.Duration
+	Err   error // for logs, not for clients
 }
 
 // Error says what failed.
@@ -137,8 +200,10 @@ func (f *Failure) Status() int {
 		return 499
 	case Request:
 		return 400
-	case Full:
+	case Full, Open, Limit:
 		return 503
+	case Large:
+		return 413
 	}
 	return 502
 }

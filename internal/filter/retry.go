@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -14,12 +15,23 @@ import (
 	"swell/internal/unit"
 )
 
-// RetryOptions are the options of retry.
+// RetryOptions are the options of retry. Every service has it, with the defaults
+// unless it declares its own.
+//
+// Three attempts, also on 503 and 429 (whose Retry-After is waited for if it is
+// short), and for POSTs that carry a key by which the service knows them again:
+//
+//	retry: {attempts: 3, on: [connect, reset, 503, 429], idempotency-key: true}
+//
+// For a gRPC service whose calls may all be repeated:
+//
+//	retry: {on: [connect, reset, unavailable, resource-exhausted]}
 type RetryOptions struct {
-	Attempts int           `json:"attempts" doc:"How often a request is sent at most, the first attempt included; 1 is never again. Attempts that reached nobody are not counted while there are endpoints left."`
-	On       []Condition   `json:"on" doc:"What is tried again: connect, reset, timeout (of an attempt), or a status from 500 to 599."`
-	Budget   unit.Percent  `json:"budget" doc:"Retries allowed, as a share of the requests; a small reserve comes on top."`
-	Backoff  unit.Duration `json:"backoff" doc:"The longest pause before the second attempt; it doubles with each one, and chance shortens it."`
+	Attempts       int           `json:"attempts" doc:"How often a request is sent at most, the first attempt included; 1 is never again. Attempts that reached nobody are not counted while there are endpoints left."`
+	On             []Condition   `json:"on" doc:"What is tried again: connect, reset, timeout (of an attempt), a status (429, or from 500 to 599), or a gRPC status by name (unavailable, resource-exhausted …), which says that calls answered so may be repeated."`
+	Budget         unit.Percent  `json:"budget" doc:"Retries allowed, as a share of the requests; a service with few requests may retry once a second all the same."`
+	Backoff        unit.Duration `json:"backoff" doc:"The longest pause before the second attempt; it doubles with each one, and chance shortens it."`
+	IdempotencyKey bool          `json:"idempotency-key" doc:"Whether a POST or PATCH that has an Idempotency-Key field may be sent again as well."`
 }
 
 // Condition is what a retry is made on: a word, or a status.
@@ -52,7 +64,10 @@ func (c *Condition) UnmarshalJSON(b []byte) error {
 // declares none.
 const Retry = "retry"
 
-const longestBackoff = time.Second
+const (
+	longestBackoff = time.Second
+	longestAfter   = 3 * time.Second // of a Retry-After that is waited for
+)
 
 func retryEntry() plug.Entry[Maker] {
 	return plug.Named(Retry, "Tries a request again, elsewhere if it can, when that can do no harm.",
@@ -78,12 +93,13 @@ func retryEntry() plug.Entry[Maker] {
 // retryOn is a set of conditions.
 type retryOn struct {
 	connect, reset, timeout bool
-	status                  [100]bool // 500 to 599
-	any                     bool      // of status
+	status                  [200]bool // 400 to 599
+	grpc                    uint32    // bits of gRPC statuses
+	any                     bool      // of status or grpc
 }
 
 func conditions(list []Condition) (on retryOn, err error) {
-	words := []string{"connect", "reset", "timeout"}
+	words := append([]string{"connect", "reset", "timeout"}, grpcNames[1:]...)
 	for _, c := range list {
 		switch c {
 		case "connect":
@@ -93,14 +109,19 @@ func conditions(list []Condition) (on retryOn, err error) {
 		case "timeout":
 			on.timeout = true
 		default:
+			if code := grpcCode(string(c)); code > 0 {
+				on.grpc |= 1 << code
+				on.any = true
+				continue
+			}
 			n, err := strconv.Atoi(string(c))
-			if err == nil && (n < 500 || n > 599) {
-				return on, fmt.Errorf("status %d is not tried again; a status from 500 to 599 may be", n)
+			if err == nil && n != 429 && (n < 500 || n > 599) {
+				return on, fmt.Errorf("status %d is not tried again; 429, or a status from 500 to 599 may be", n)
 			}
 			if err != nil {
-				return on, fmt.Errorf("no condition is named %q%s, or a status from 500 to 599", c, plug.Suggest(string(c), words))
+				return on, fmt.Errorf("no condition is named %q%s, or a status: 429, or from 500 to 599", c, plug.Suggest(string(c), words))
 			}
-			on.status[n-500], on.any = true, true
+			on.status[n-400], on.any = true, true
 		}
 	}
 	return on, nil
@@ -116,6 +137,7 @@ type retrier struct {
 	attempts int
 	backoff  time.Duration
 	budget   *budget
+	keyed    bool // an Idempotency-Key makes a request repeatable
 	env      Env
 
 	again     [5]Counter // by Cause up to Gone, of which only three occur
@@ -125,7 +147,7 @@ type retrier struct {
 
 func newRetrier(o RetryOptions, on retryOn, env Env) *retrier {
 	r := &retrier{
-		on: on, attempts: o.Attempts, backoff: time.Duration(o.Backoff), budget: newBudget(float64(o.Budget)), env: env,
+		on: on, attempts: o.Attempts, backoff: time.Duration(o.Backoff), budget: newBudget(float64(o.Budget)), keyed: o.IdempotencyKey, env: env,
 		status:    env.Count("swell_retries_total", "service", env.Service, "reason", "status"),
 		exhausted: env.Count("swell_retries_refused_total", "service", env.Service, "reason", "budget"),
 	}
@@ -174,20 +196,7 @@ func (r *retrier) decide(x *exchange.Exchange, err error, body *replay, sent, lo
 		return false, nil
 	}
 	if err == nil {
-		s := x.Response.Status
-		if s < 500 || s > 599 || !r.on.status[s-500] {
-			return false, nil
-		}
-		// The upstream may have answered early and still be reading the body: only one
-		// that it has read to its end can be taken back.
-		if body != nil && !body.complete.Load() || !r.repeatable(x, sent) || !r.affordable(x, sent) {
-			return false, nil
-		}
-		if body != nil {
-			x.Response.Drop()
-			body.rewind()
-		}
-		return true, r.status
+		return r.answered(x, body, sent), r.status
 	}
 	f := failure(err)
 	if f == nil || int(f.Cause) >= len(r.again) || f.Cause == Gone {
@@ -216,20 +225,82 @@ func (r *retrier) decide(x *exchange.Exchange, err error, body *replay, sent, lo
 	default:
 		return false, nil
 	}
-	if !r.repeatable(x, sent) || body != nil && !body.rewind() || !r.affordable(x, sent) {
+	if !r.repeatable(x, sent) || body != nil && !body.rewind() || !r.affordable(x, sent, 0) {
 		return false, nil
 	}
 	return true, r.again[f.Cause]
 }
 
-// repeatable reports whether a request that may have been processed may be sent again.
-func (r *retrier) repeatable(x *exchange.Exchange, sent int) bool {
-	return sent < r.attempts && Idempotent(x.Request.Method) && x.Request.Upgrade == nil
+// answered is decide for an answer that is asked for once more by its status.
+func (r *retrier) answered(x *exchange.Exchange, body *replay, sent int) bool {
+	s := x.Response.Status
+	called := false
+	if s < 400 || s > 599 || !r.on.status[s-400] {
+		if r.on.grpc == 0 || !isGRPC(x) {
+			return false
+		}
+		code := grpcOutcome(&x.Response)
+		if called = code > 0 && r.on.grpc&(1<<code) != 0; !called {
+			return false
+		}
+	}
+	// The upstream may have answered early and still be reading the body: only one
+	// that it has read to its end can be taken back. Whoever names a gRPC status
+	// says that the calls may be repeated: all of them are POSTs.
+	if body != nil && !body.complete.Load() || !called && !r.repeatable(x, sent) || sent >= r.attempts {
+		return false
+	}
+	wait := retryAfter(&x.Response, r.env.Now())
+	if wait > longestAfter || !r.affordable(x, sent, wait) {
+		return false
+	}
+	if body != nil {
+		x.Response.Drop()
+		body.rewind()
+	}
+	return true
 }
 
-func (r *retrier) affordable(x *exchange.Exchange, attempt int) bool {
+// retryAfter returns how long the answer asks not to be asked again (RFC 9110,
+// 10.2.3), 0 if it says nothing.
+func retryAfter(r *exchange.Response, now time.Time) time.Duration {
+	v := string(r.Header.Get(exchange.RetryAfter))
+	if v == "" {
+		return 0
+	}
+	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+		return time.Duration(n) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, t.Sub(now))
+	}
+	return 0
+}
+
+// repeatable reports whether a request that may have been processed may be sent again.
+func (r *retrier) repeatable(x *exchange.Exchange, sent int) bool {
+	if sent >= r.attempts || x.Request.Upgrade != nil {
+		return false
+	}
+	if r.keyed && !Idempotent(x.Request.Method) {
+		switch v, _ := x.Request.Header.Lookup("Idempotency-Key"); x.Request.Method {
+		case "POST", "PATCH":
+			return len(v) > 0
+		}
+	}
+	return Idempotent(x.Request.Method)
+}
+
+// affordable takes a retry out of the budget and waits: at least for least.
+func (r *retrier) affordable(x *exchange.Exchange, attempt int, least time.Duration) bool {
+	if !x.Deadline.IsZero() && x.Deadline.Sub(r.env.Now()) <= least {
+		return false
+	}
 	if !r.budget.retry(r.env.Now()) {
 		r.exhausted.Add(1)
+		return false
+	}
+	if least > 0 && !r.env.Pause(x, least) {
 		return false
 	}
 	return r.pause(x, attempt)

@@ -39,6 +39,8 @@ var (
 
 	replicas = define("swell_replicas", "gauge", "Instances of a service that are ready, and that are desired.", "service", "state")
 
+	certificateExpiry = define("swell_certificate_expiry_seconds", "gauge", "When a certificate of the gateway expires, as seconds since 1970, by its first name.", "name")
+
 	buildInfo = define("swell_build_info", "gauge", "Always 1; the labels say which build of Swell this is.", "version", "goversion")
 	series    = define("swell_metric_series", "gauge", "Meters and counters that are held, of which there is a limit.", "kind")
 )
@@ -49,9 +51,24 @@ var _ = []*metric{
 	define("swell_retries_refused_total", "counter", "Attempts that would have been made again, but for the reason named.", "service", "reason"),
 	define("swell_endpoint_ejections_total", "counter", "Times that an endpoint was taken out of the balancing by its behaviour.", "service", "reason"),
 	define("swell_endpoint_readmissions_total", "counter", "Times that an endpoint that was taken out was let in again.", "service"),
+	define("swell_hedges_total", "counter", "Attempts that hedge made besides one that was slow.", "service", "route"),
+	define("swell_hedges_won_total", "counter", "Attempts of hedge whose answer was the first.", "service", "route"),
+	define("swell_hedges_refused_total", "counter", "Attempts that hedge did not make as its budget was spent.", "service", "route"),
+	define("swell_circuit_state", "gauge", "State of a circuit breaker: 0 closed, 1 open, 2 half-open.", "service", "route"),
+	define("swell_circuit_changes_total", "counter", "Times that a circuit breaker came into a state.", "service", "route", "state"),
+	define("swell_circuit_refused_total", "counter", "Requests that a circuit breaker did not let through.", "service", "route"),
+	define("swell_concurrency_queued_total", "counter", "Requests that waited for a place among those in flight.", "service", "route"),
+	define("swell_concurrency_refused_total", "counter", "Requests that got no place among those in flight, by reason: full, timeout, gone.", "service", "route", "reason"),
+	define("swell_body_limit_refused_total", "counter", "Requests whose body was larger than a body-limit allows.", "service", "route"),
+	define("swell_fallbacks_total", "counter", "Requests that a fallback answered, by kind: last-good, service, status.", "service", "route", "kind"),
+	define("swell_mirrored_total", "counter", "Copies of requests for a mirror's service, by outcome: answered, failed, body (too large, or cut short), full (too many in flight).", "service", "outcome"),
+	define("swell_faults_total", "counter", "Faults that were made on purpose, by kind: delay, abort.", "service", "route", "kind"),
+	define("swell_affinity_total", "counter", "Requests with an affinity cookie, by outcome: kept, moved to another instance, invalid.", "service", "route", "outcome"),
 	define("swell_scaling_decisions_total", "counter", "Changes of the desired replica count, by the policy that made them and their direction.", "service", "by", "direction"),
 	define("swell_gateway_not_ready_total", "counter", "Requests that came before the data plane had a configuration, and were answered 503."),
 	define("swell_gateway_unmatched_total", "counter", "Requests that no route takes, answered 404 or 405."),
+	define("swell_gateway_refused_total", "counter", "Connections and requests of the gateway's clients that were malformed or over a bound, by what was wrong.", "reason"),
+	define("swell_tls_handshakes_total", "counter", "TLS handshakes with the gateway's clients, by result (ok, or what failed) and by version where it was agreed on.", "result", "version"),
 	define("swell_hold_refused_total", "counter", "Requests that were answered 503 at once because the waiting room was full."),
 	define("swell_snapshots_refused_total", "counter", "Configurations that the data plane could not use; the last good one stayed."),
 	define("swell_access_log_dropped_total", "counter", "Lines of the access log that were dropped as their writer could not keep up."),

@@ -14,6 +14,7 @@ type Counter struct {
 	name   string
 	labels []string // names and values in turn, sorted by name
 	desc   *prometheus.Desc
+	gauge  bool // its value goes up and down
 	_      [64]byte
 	n      atomic.Uint64
 	_      [64]byte
@@ -21,6 +22,9 @@ type Counter struct {
 
 // Add counts n more events.
 func (c *Counter) Add(n uint64) { c.n.Add(n) }
+
+// Set makes the value n. It is for what [Hub.Gauge] returned.
+func (c *Counter) Set(n uint64) { c.n.Store(n) }
 
 // Value returns how many events were counted.
 func (c *Counter) Value() uint64 { return c.n.Load() }

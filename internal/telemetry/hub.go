@@ -38,6 +38,7 @@ type Hub struct {
 	ticks    []int64           // the last readings of everything, ns after the epoch; oldest first
 	warned   bool
 	decided  map[string]int
+	expiry   map[string]time.Time // of certificates, by name
 	scratch  sum
 }
 
@@ -178,7 +179,19 @@ func (h *Hub) Count(name string, labels ...string) *Counter {
 	if len(labels)%2 != 0 {
 		panic(fmt.Sprintf("telemetry: counter %s: label %q has no value", name, labels[len(labels)-1]))
 	}
-	name, labels = counterName(name), sortLabels(labels)
+	return h.count(counterName(name), sortLabels(labels), false)
+}
+
+// Gauge returns what shows a value that goes up and down, by its Set; all else is
+// as [Hub.Count] has it.
+func (h *Hub) Gauge(name string, labels ...string) *Counter {
+	if len(labels)%2 != 0 {
+		panic(fmt.Sprintf("telemetry: gauge %s: label %q has no value", name, labels[len(labels)-1]))
+	}
+	return h.count(name, sortLabels(labels), true)
+}
+
+func (h *Hub) count(name string, labels []string, gauge bool) *Counter {
 	id := counterID(name, labels)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -195,7 +208,7 @@ func (h *Hub) Count(name string, labels ...string) *Counter {
 			return c
 		}
 	}
-	c := &Counter{name: name, labels: labels}
+	c := &Counter{name: name, labels: labels, gauge: gauge}
 	c.desc = c.describe()
 	h.counters[id] = &held[Counter]{strong: c, weak: weak.Make(c), at: h.now()}
 	return c
@@ -236,6 +249,14 @@ func (h *Hub) SetReplicas(name string, ready, desired int) {
 	if s := h.service(name); s != nil {
 		s.ready, s.desired, s.set = ready, desired, true
 	}
+}
+
+// SetCertificates tells when each certificate of the gateway expires, by its name:
+// all of them. The map is not changed afterwards.
+func (h *Hub) SetCertificates(expiry map[string]time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.expiry = expiry
 }
 
 // Forget drops what is known of a service that is no more: its replicas, its

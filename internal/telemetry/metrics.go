@@ -56,7 +56,11 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	s.gauge(series, float64(len(h.counters)), "counter")
 	for _, e := range h.counters {
 		if x := e.get(); x != nil {
-			s.send(prometheus.NewConstMetric(x.desc, prometheus.CounterValue, float64(x.Value()), x.values()...))
+			kind := prometheus.CounterValue
+			if x.gauge {
+				kind = prometheus.GaugeValue
+			}
+			s.send(prometheus.NewConstMetric(x.desc, kind, float64(x.Value()), x.values()...))
 		}
 	}
 	for name, x := range h.services {
@@ -67,6 +71,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		if x.wait != nil {
 			s.wait(x.wait)
 		}
+	}
+	for name, at := range h.expiry {
+		s.gauge(certificateExpiry, float64(at.Unix()), name)
 	}
 	for name, u := range h.usage {
 		s.gauge(instanceCPU, u.cpu, u.service, name)

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"swell"
 )
@@ -55,6 +56,7 @@ func filled() *Hub {
 	w.Enter()
 	w.Leave(40e6, "served")
 	h.SetReplicas("catalog", 2, 3)
+	h.SetCertificates(map[string]time.Time{"shop.example": time.Unix(2e9, 0)})
 	h.Observe([]swell.Signal{{Service: "catalog", Instance: "catalog-1", Source: "driver", CPU: 0.25, Memory: 64 << 20}})
 	for _, m := range catalog {
 		if m.kind != "counter" || slices.Contains(measured, m) {
@@ -66,6 +68,7 @@ func filled() *Hub {
 		}
 		h.Count(m.name, labels...).Add(3)
 	}
+	h.Gauge("swell_circuit_state", "service", "catalog", "route", "").Set(1)
 	h.Count("swell_retries_total", "service", "bad \xff \"quotes\"\n", "reason", "connect").Add(1)
 	return h
 }
