@@ -146,8 +146,7 @@ func (s *search) gather(c *choices, rq *exchange.Request) {
 			for query := rq.Query(); len(query) > 0; {
 				var name, value []byte
 				if name, value, query = nextParam(query); queryEqual(name, k.name) {
-					s.text = unescape(s.text[:0], value)
-					if run := k.values[string(s.text)]; run != nil {
+					if run := k.values[string(s.plain(value))]; run != nil {
 						s.runs = append(s.runs, run)
 					}
 				}

@@ -278,8 +278,7 @@ func (q *queryMatch) matches(query []byte, s *search) bool {
 				return true
 			}
 		case len(value) <= 3*maxSubject:
-			s.text = unescape(s.text[:0], value)
-			if like(q.re, s.text) {
+			if like(q.re, s.plain(value)) {
 				return true
 			}
 		}
@@ -297,6 +296,15 @@ func nextParam(query []byte) (name, value, rest []byte) {
 		return part[:i], part[i+1:], rest
 	}
 	return part, nil, rest
+}
+
+// plain returns an encoded part of a query as plain text, until the next call.
+func (s *search) plain(raw []byte) []byte {
+	if len(raw) > 8<<10 { // too much to keep
+		return unescape(nil, raw)
+	}
+	s.text = unescape(s.text[:0], raw)
+	return s.text
 }
 
 // unescape adds an encoded part of a query to dst as plain text.

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"swell"
@@ -143,6 +145,14 @@ func (t *table) match(rq *exchange.Request) Matched {
 		for _, at := range found.match.params {
 			seg := s.path.segments[at.at]
 			out.Params = append(out.Params, swell.Pair{Name: at.name, Value: string(s.path.norm[seg.from:seg.to])})
+		}
+		if re := found.match.regex; re != nil {
+			groups := re.FindSubmatchIndex(s.path.norm)
+			for i, name := range re.SubexpNames() {
+				if i > 0 && groups[2*i] >= 0 {
+					out.Params = append(out.Params, swell.Pair{Name: cmp.Or(name, strconv.Itoa(i)), Value: string(s.path.norm[groups[2*i]:groups[2*i+1]])})
+				}
+			}
 		}
 		out.Why = "it is the first, in order of precedence, that takes " + found.match.says()
 	case onlyMethod:

@@ -9,6 +9,7 @@ import (
 
 	"swell"
 	"swell/internal/exchange"
+	"swell/internal/telemetry"
 )
 
 // The precedence of Gateway API, rule by rule: of two routes that both take a
@@ -356,5 +357,31 @@ func TestWhoIsBelieved(t *testing.T) {
 		if got := string(h.Get(exchange.Via)); got != "2 swell" {
 			t.Errorf("via %q", got)
 		}
+	}
+}
+
+// What people are told of a regular expression: that it is one, and its groups.
+func TestRegexForPeople(t *testing.T) {
+	p := New(Options{Hub: telemetry.New(telemetry.Options{})})
+	snap := one(to("s", "127.0.0.1:1"))
+	snap.Gateway.Routes = append(snap.Gateway.Routes, swell.Route{Name: "re", To: snap.Gateway.Routes[0].To, Match: swell.Match{
+		Regex: "/u/(?P<id>[0-9]+)/(.*)", Headers: []swell.Value{{Name: "X-V", Regex: "v[12]"}},
+	}})
+	tab, err := p.compile(snap, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.table.Store(tab)
+	if r := p.Routes(); len(r) != 2 || r[0].Name != "re" || r[0].Regex != "/u/(?P<id>[0-9]+)/(.*)" || r[0].Path != "" || r[0].Headers[0].Regex != "v[12]" {
+		t.Errorf("%+v", r)
+	}
+	m, err := p.Match("GET", "/u/7/x", []swell.Pair{{Name: "x-v", Value: "v2"}})
+	if err != nil || m.Route == nil || m.Route.Name != "re" || len(m.Params) != 2 || m.Params[0] != (swell.Pair{Name: "id", Value: "7"}) || m.Params[1] != (swell.Pair{Name: "2", Value: "x"}) ||
+		!strings.Contains(m.Why, "regular expression /u/") || !strings.Contains(m.Why, "X-V like v[12]") {
+		t.Errorf("%+v, %v", m, err)
+	}
+	m, err = p.Match("GET", "/u/7/x", []swell.Pair{{Name: "x-v", Value: "v3"}})
+	if err != nil || len(m.Passed) != 1 || m.Passed[0].Why != "header X-V is not like v[12]" {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
