@@ -33,6 +33,10 @@ const (
 	// good, and 2^-0.25 its default.
 	hotQuantile = 0.84
 	hotUnit     = 256
+	// sinkhole is how many times the load of a hot endpoint a cold one may have and
+	// still be better: one that fails or hangs has nothing in flight either (the
+	// paper calls that sinkholing).
+	sinkhole = 8
 	// hotFrom is how much must be in flight for it to say more than chance does.
 	hotFrom = 4 * hotUnit
 )
@@ -102,15 +106,21 @@ func (p *p2c) better(r *Request, a, b *Endpoint, word uint64) *Endpoint {
 	if word&7 == 0 || flightA > 2*hot+hotUnit {
 		p.learn(hot, flightA, flightB)
 	}
+	loadA, loadB := r.load(a), r.load(b)
 	if hot >= hotFrom {
 		switch hotA, hotB := flightA > hot, flightB > hot; {
-		case hotA && !hotB, hotA && hotB && flightB < flightA:
+		case hotA && hotB && flightA != flightB:
+			if flightB < flightA {
+				return b
+			}
+			return a
+		case hotA && !hotB && loadB < sinkhole*loadA:
 			return b
-		case hotB:
+		case hotB && !hotA && loadA < sinkhole*loadB:
 			return a
 		}
 	}
-	if r.load(b) < r.load(a) {
+	if loadB < loadA {
 		return b
 	}
 	return a
