@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"swell"
+	"swell/internal/proxy/cert"
 )
 
 // install takes a snapshot into use, as a whole or not at all.
@@ -30,6 +31,13 @@ func (p *Plane) tryInstall(snap *swell.Snapshot) error {
 		return err
 	}
 
+	var keys *cert.Prepared
+	if g := &snap.Gateway; g.TLS != nil {
+		if keys, err = p.certs.Server().Prepare(g.TLS, g.Listen); err != nil {
+			return fmt.Errorf("gateway: %w", err)
+		}
+	}
+
 	// Listeners before anything is changed: one that can't be had refuses it all.
 	fronts := map[frontKey]*front{}
 	var opened []*front
@@ -38,7 +46,7 @@ func (p *Plane) tryInstall(snap *swell.Snapshot) error {
 		if f == nil {
 			if f, err = p.open(w); err != nil {
 				for _, f := range opened {
-					_ = f.listener.Close()
+					f.close()
 				}
 				return err
 			}
@@ -59,6 +67,8 @@ func (p *Plane) tryInstall(snap *swell.Snapshot) error {
 			f.round.Store(t.tcp[w.route])
 		}
 	}
+	p.gate.set(&snap.Gateway, p.opt.Limits)
+	p.certs.Server().Use(keys)
 	p.table.Store(t)
 	for _, f := range opened {
 		f.start()
@@ -78,21 +88,6 @@ func (p *Plane) tryInstall(snap *swell.Snapshot) error {
 	}
 	p.tell()
 	return nil
-}
-
-// wanted are the listeners that a snapshot asks for.
-func wanted(snap *swell.Snapshot) []frontKey {
-	var out []frontKey
-	if snap.Gateway.Listen != "" {
-		out = append(out, frontKey{addr: snap.Gateway.Listen})
-	}
-	for _, t := range snap.Gateway.TCP {
-		out = append(out, frontKey{addr: t.Listen, route: "tcp " + t.Listen})
-	}
-	for _, e := range snap.Edges {
-		out = append(out, frontKey{addr: e.Addr, edge: e.Edge})
-	}
-	return out
 }
 
 // retire drains a listener that is not needed any more, in the background.

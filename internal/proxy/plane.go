@@ -15,6 +15,7 @@ import (
 	"swell/internal/exchange"
 	"swell/internal/filter"
 	"swell/internal/plug"
+	"swell/internal/proxy/cert"
 	"swell/internal/proxy/h1"
 	"swell/internal/telemetry"
 )
@@ -47,6 +48,11 @@ type Plane struct {
 	states    sync.Pool
 
 	notReady, unmatched, full, refusals *telemetry.Counter
+	shook12, shook13                    *telemetry.Counter // TLS handshakes that went well, by version
+
+	certs   *cert.Keeper
+	gate    gate
+	sparing sparing // with what clients can make it log
 
 	table atomic.Pointer[table]
 
@@ -85,6 +91,10 @@ func New(opt Options) *Plane {
 		full:      opt.Hub.Count("swell_hold_refused_total"),
 		refusals:  opt.Hub.Count("swell_snapshots_refused_total"),
 	}
+	p.shook12 = opt.Hub.Count("swell_tls_handshakes_total", "result", "ok", "version", "1.2")
+	p.shook13 = opt.Hub.Count("swell_tls_handshakes_total", "result", "ok", "version", "1.3")
+	p.certs = cert.NewKeeper(cert.Options{Log: opt.Log, Expiry: opt.Hub.SetCertificates})
+	p.gate.set(&swell.Gateway{}, opt.Limits)
 	p.states.New = func() any { return new(state) }
 	p.env = filter.Env{
 		Now:   time.Now,
@@ -104,6 +114,9 @@ func (p *Plane) Run(ctx context.Context, feed swell.Feed) error {
 	p.running = running
 	p.tasks.Unlock()
 
+	keep, release := context.WithCancel(running)
+	p.wg.Go(func() { _ = p.certs.Run(keep) })
+
 	follow, cancel := context.WithCancel(ctx)
 	defer cancel()
 	followed := make(chan error, 1)
@@ -115,6 +128,7 @@ func (p *Plane) Run(ctx context.Context, feed swell.Feed) error {
 		cancel()
 		<-followed
 	}
+	release() // while challenges of an authority are still answered
 
 	p.use1.Lock()
 	fronts := p.fronts

@@ -35,6 +35,9 @@ type transportBox struct {
 	tls      *swell.UpstreamTLS
 	proxy    int
 	pool     swell.Pool
+	// dial connects to an endpoint as the service's own transport does, probe for a
+	// check of health that speaks HTTP/1.1.
+	dial, probe func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 // same reports whether the box is what u wants.
@@ -47,6 +50,10 @@ func (p *Plane) newTransport(u *swell.Upstream) (*transportBox, error) {
 	box := &transportBox{protocol: u.Protocol, tls: u.TLS, proxy: u.Proxy, pool: u.Pool}
 	dial, err := p.dialer(u)
 	if err != nil {
+		return nil, err
+	}
+	box.dial = dial
+	if box.probe, err = p.prober(u); err != nil {
 		return nil, err
 	}
 	switch u.Protocol {
@@ -70,12 +77,4 @@ func (p *Plane) newTransport(u *swell.Upstream) (*transportBox, error) {
 		return nil, fmt.Errorf("protocol %q is none of http, http2, grpc, tcp", u.Protocol)
 	}
 	return box, nil
-}
-
-// dialer returns what connects to the service's endpoints.
-func (p *Plane) dialer(u *swell.Upstream) (func(ctx context.Context, addr string) (net.Conn, error), error) {
-	if u.TLS != nil {
-		return nil, fmt.Errorf("TLS to a service is not wired yet")
-	}
-	return p.opt.Dial, nil
 }

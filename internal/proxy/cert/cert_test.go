@@ -476,7 +476,7 @@ func TestExpiry(t *testing.T) {
 	a := newCA(t)
 	dir := t.TempDir()
 	end := time.Now().Add(time.Hour).Truncate(time.Second)
-	cert, key := a.issue(t, []string{"a.test"}, func(c *x509.Certificate) { c.NotAfter = end })
+	cert, key := a.issue(t, []string{"a.test"}, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = end.Add(-100*time.Hour), end })
 	var mu sync.Mutex
 	var log bytes.Buffer
 	told := make(chan map[string]time.Time, 8)
