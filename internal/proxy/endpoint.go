@@ -26,6 +26,7 @@ type endpoint struct {
 
 	unanswered atomic.Int64 // requests let in from the waiting room without an answer yet
 	fails      atomic.Int32 // attempts in a row that failed or were answered 5xx
+	tally      tally        // since the last judgement; only counted where rates are judged
 
 	// Under service.mu:
 	cause     outCause
@@ -41,29 +42,57 @@ type outCause int
 const (
 	in       outCause = iota
 	refusing          // nobody listens, or its check fails: nothing is lost by taking it out
-	failing           // it answers, badly; better than nothing
+	failing           // it answers, badly, several times in a row; better than nothing
+	unlucky           // likewise, more often than the others do
+	slow              // likewise, much later than the others do
+	outCauses
 )
+
+// String says why in words.
+func (c outCause) String() string {
+	return [...]string{"in", "it refuses connections", "it fails", "it fails more often than the others", "it is much slower than the others"}[c]
+}
+
+// label is the cause's name in metrics.
+func (c outCause) label() string {
+	return [...]string{"", "refusing", "failing", "success-rate", "latency"}[c]
+}
 
 func newEndpoint(s *service, spec swell.Endpoint) *endpoint {
 	e := &endpoint{spec: spec, service: s, done: make(chan struct{})}
 	e.Init(spec.ID, spec.Weight)
-	e.Owner = e
+	e.Owner, e.Zone = e, spec.Zone
 	e.meter = s.plane.opt.Hub.Meter(telemetry.Key{Service: s.name, Instance: spec.ID})
 	return e
 }
 
 // unpick takes a choice back.
 func (e *endpoint) unpick() {
+	e.Waive()
+	e.end()
+}
+
+// release ends a use of the endpoint.
+func (e *endpoint) release() {
+	e.end()
+	if e.service.room.waiting.Load() > 0 {
+		e.service.admit() // a place at the endpoint became free
+	}
+}
+
+func (e *endpoint) end() {
 	if e.End() == 0 && e.gone.Load() {
 		e.once.Do(func() { close(e.done) })
 	}
 }
 
-// release ends a use of the endpoint.
-func (e *endpoint) release() {
-	e.unpick()
-	if e.service.room.waiting.Load() > 0 {
-		e.service.admit() // a place at the endpoint became free
+// Observe tells how an attempt ended, to the balancer and to those who judge. It
+// takes the place of the embedded endpoint's.
+func (e *endpoint) Observe(now, took int64, ok bool) {
+	e.Endpoint.Observe(now, took, ok)
+	if e.service.rules.Load().rates() {
+		e.tally.add(took, ok)
+		e.service.startJudge()
 	}
 }
 
@@ -76,12 +105,19 @@ func (e *endpoint) leave() {
 	}
 }
 
-// Limits of ejection. An endpoint that fails is out for failedFor, doubled with
-// each time in a row.
+// drop takes the endpoint out of use for good, and ends what watches it. service.mu is
+// held.
+func (e *endpoint) drop() {
+	if e.stop != nil {
+		e.stop()
+	}
+	if e.checks != nil {
+		e.checks()
+	}
+	e.leave()
+}
+
 const (
-	failsInRow     = 5
-	failedFor      = time.Second
-	failedLongest  = 30 * time.Second
 	probeFirst     = 50 * time.Millisecond
 	probeLongest   = 5 * time.Second
 	probeTime      = time.Second

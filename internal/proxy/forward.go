@@ -41,7 +41,7 @@ func (s *service) forward(x *exchange.Exchange) error {
 		st.endAttempt(x, exchange.Now(), st.status)
 		x.Response.Drop()
 	}
-	st.pick.Now, st.pick.Client = x.Start, x.Peer.Addr()
+	st.pick.Now, st.pick.Client, st.pick.X = x.Start, x.Peer.Addr(), x
 	var e *endpoint
 	admitted := false
 	if s.room.waiting.Load() == 0 {
@@ -154,6 +154,7 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 	}
 	switch f.Cause {
 	case filter.Gone, filter.Request: // not the endpoint's doing
+		e.Waive()
 	case filter.Connect:
 		if !ours(err) {
 			e.Observe(now, now-st.begun, false)

@@ -124,7 +124,7 @@ func (st *state) reset() {
 	clear(tried)
 	st.x, st.route, st.meter, st.to, st.ep, st.raw = nil, nil, nil, nil, nil, nil
 	st.head = 0
-	st.pick.Tried = tried[:0]
+	st.pick.Tried, st.pick.X = tried[:0], nil
 	st.wait.st, st.wait.ep = nil, nil
 	s := &st.search
 	s.path.norm, s.host, s.allow = nil, nil, nil

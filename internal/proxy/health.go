@@ -1,15 +1,10 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"net"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 
-	"swell"
 	"swell/internal/exchange"
 )
 
@@ -19,29 +14,31 @@ func (s *service) refused(e *endpoint) { s.eject(e, refusing) }
 // failing counts a failed attempt, and takes the endpoint out if there were many in
 // a row and the others do better.
 func (s *service) failing(e *endpoint) {
-	if e.fails.Add(1) >= failsInRow {
+	most := s.rules.Load().Consecutive
+	if most > 0 && int(e.fails.Add(1)) >= most {
 		s.eject(e, failing)
 	}
 }
 
-// eject takes e out, until a probe succeeds.
+// eject takes e out, until its time is over and a probe succeeds.
 func (s *service) eject(e *endpoint, why outCause) {
-	if e.Out() && why == failing {
+	if why != refusing && e.Out() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e.gone.Load() || e.cause == refusing || e.cause == why {
+	if e.gone.Load() || e.cause == why || e.cause != in && why != refusing {
 		return
 	}
-	if why == failing && !s.spare(e) {
+	rules := s.rules.Load()
+	if why != refusing && !s.spare(e, why, rules) {
 		e.fails.Store(0) // counted again from the start
 		return
 	}
 	prober := e.cause == in
 	e.cause = why
 	now := exchange.Now()
-	if now-e.ejected > int64(2*failedLongest) {
+	if now-e.ejected > 2*int64(rules.Longest) {
 		e.ejections = 0 // it did well for long
 	}
 	e.ejections++
@@ -49,46 +46,44 @@ func (s *service) eject(e *endpoint, why outCause) {
 	e.SetOut(true)
 	s.ejected[why].Add(1)
 	s.plane.opt.Log.Warn("an endpoint is out", "service", s.name, "endpoint", e.ID, "addr", e.spec.Addr, "reason", why.String())
-	s.rebalance(s.balancer.Load())
 	if prober {
 		e.stop = s.plane.spawn(func(ctx context.Context) { s.probe(ctx, e) })
 	}
-	s.panicIn()
-}
-
-// String says why in words.
-func (c outCause) String() string {
-	return [...]string{"in", "it refuses connections", "it fails"}[c]
-}
-
-// spare reports whether the service can do without e: somebody else is in, at least
-// half would stay, and most of those do better. s.mu is held.
-func (s *service) spare(e *endpoint) bool {
-	left, well := 0, 0
-	for _, o := range s.endpoints {
-		if o != e && !o.Out() {
-			left++
-			if o.fails.Load() < failsInRow/2 {
-				well++
-			}
-		}
+	if s.lastOnes() {
+		s.regroup()
+	} else {
+		s.regroupSoon()
 	}
-	return left > 0 && left*2 >= len(s.endpoints)-1 && well*2 > left
 }
 
-// panicIn takes the failing in again if there is nobody else: bad answers are
-// better than none. s.mu is held.
-func (s *service) panicIn() {
+// lastOnes reports whether nobody is in. s.mu is held.
+func (s *service) lastOnes() bool {
 	for _, e := range s.endpoints {
 		if !e.Out() {
-			return
+			return false
 		}
 	}
-	for _, e := range s.endpoints {
-		if e.cause == failing {
-			s.readmit(e)
+	return true
+}
+
+// spare reports whether the service can do without e, which does badly: somebody else
+// is in, no more than the rules allow are out for doing badly, and of those that
+// would stay most do better. s.mu is held.
+func (s *service) spare(e *endpoint, why outCause, rules *rules) bool {
+	left, well, bad := 0, 0, 1
+	for _, o := range s.endpoints {
+		switch {
+		case o == e:
+		case o.cause == in:
+			left++
+			if why != failing || int(o.fails.Load()) < (rules.Consecutive+1)/2 {
+				well++
+			}
+		case o.cause != refusing:
+			bad++
 		}
 	}
+	return left > 0 && well*2 > left && bad <= max(1, int(rules.MaxEjected*float64(len(s.endpoints))))
 }
 
 // readmit takes e in again. s.mu is held.
@@ -96,16 +91,25 @@ func (s *service) readmit(e *endpoint) {
 	if e.cause == in || e.gone.Load() {
 		return
 	}
-	e.cause = in
 	e.fails.Store(0)
+	if rules := s.rules.Load(); e.cause == failing && rules.Consecutive > 1 {
+		// That it can be connected to proves little: if its first answer is bad again,
+		// it has had its chance.
+		e.fails.Store(int32(rules.Consecutive - 1))
+	}
+	e.cause = in
+	e.tally.take()
 	if e.stop != nil {
 		e.stop()
 		e.stop = nil
 	}
-	e.SetOut(false)
+	now := exchange.Now()
+	if s.spread.SlowStart > 0 && slices.ContainsFunc(s.endpoints, func(o *endpoint) bool { return o != e && o.cause == in && o.Share(now) == 1 }) {
+		e.Warm(now, now+int64(s.spread.SlowStart))
+	}
 	s.admitted.Add(1)
 	s.plane.opt.Log.Info("an endpoint is in again", "service", s.name, "endpoint", e.ID, "addr", e.spec.Addr)
-	s.rebalance(s.balancer.Load())
+	s.regroup()
 	s.admit()
 }
 
@@ -114,8 +118,8 @@ func (s *service) readmit(e *endpoint) {
 func (s *service) probe(ctx context.Context, e *endpoint) {
 	s.mu.Lock()
 	pause := probeFirst
-	if e.cause == failing {
-		pause = min(failedFor<<min(e.ejections-1, 5), failedLongest)
+	if e.cause != refusing {
+		pause = s.rules.Load().term(e.ejections)
 	}
 	s.mu.Unlock()
 	t := time.NewTimer(pause)
@@ -164,50 +168,4 @@ func (s *service) watch(e *endpoint) {
 			}
 		}
 	})
-}
-
-// check asks once: a connection, and where the service has an HTTP health path an
-// answer of 2xx or 3xx to it.
-func (s *service) check(ctx context.Context, e *endpoint) error {
-	s.mu.Lock()
-	h := s.health
-	s.mu.Unlock()
-	limit := h.Timeout
-	if limit <= 0 {
-		limit = probeTime
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	c, err := s.plane.opt.Dial(ctx, e.spec.Addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if h.Kind != "http" || h.Path == "" {
-		return nil
-	}
-	return ask(ctx, c, e.spec.Addr, h)
-}
-
-func ask(ctx context.Context, c net.Conn, addr string, h swell.Health) error {
-	if d, ok := ctx.Deadline(); ok {
-		_ = c.SetDeadline(d)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: swell-health\r\nConnection: close\r\n\r\n", h.Path, addr); err != nil {
-		return fmt.Errorf("ask %s: %w", h.Path, err)
-	}
-	line, err := bufio.NewReaderSize(c, 1024).ReadSlice('\n')
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", h.Path, err)
-	}
-	parts := strings.SplitN(string(line), " ", 3)
-	if len(parts) < 2 || !strings.HasPrefix(parts[0], "HTTP/1.") {
-		return fmt.Errorf("ask %s: the answer is not HTTP", h.Path)
-	}
-	if n, err := strconv.Atoi(strings.TrimSpace(parts[1])); err != nil || n < 200 || n > 399 {
-		return fmt.Errorf("ask %s: status %s", h.Path, strings.TrimSpace(parts[1]))
-	}
-	return nil
 }

@@ -30,6 +30,10 @@ type Options struct {
 	// at once. io.Discard if nil.
 	AccessLog io.Writer
 	Log       *slog.Logger // slog.Default() if nil
+	// ID names the plane among those of an application, for which endpoints it uses
+	// where it is not to use all; it should stay the same over restarts.
+	ID   string
+	Zone string // where the plane is, for services that prefer endpoints near by; "" is unknown
 	// Refused is told of a snapshot that could not be used, with the reason, and
 	// with nil of one that is in use. It may be nil.
 	Refused func(error)

@@ -107,12 +107,12 @@ func (p *Plane) compileService(u *swell.Upstream, old *table) (*serviceRound, *b
 	if old != nil {
 		to, box = old.services[u.Service], old.balancer[u.Service]
 	}
-	if box == nil || !reflect.DeepEqual(box.use, use) {
+	if box == nil || box.zones != u.Spread.Zones || !reflect.DeepEqual(box.use, use) {
 		m, err := p.balancers.Build(use.Name, use.Options)
 		if err != nil {
 			return nil, nil, err
 		}
-		box = &balancerBox{m(), use}
+		box = p.newBalancer(m, use, u)
 	}
 	if to != nil && sameUses(to.use, u.Use) {
 		return to, box, nil
