@@ -22,6 +22,9 @@ type PoolOptions struct {
 	// is none. Who can't wait, or waited in vain, gets exchange.ErrBusy.
 	Conns, Pending int
 
+	// Single has each connection carry one exchange: Dial says in front of it for whom
+	// it is (the PROXY protocol).
+	Single   bool
 	Idle     int           // idle connections kept for one address; 256
 	IdleTime time.Duration // how long; 4 s, as many runtimes close after 5
 	Head     int           // bytes of an answer's head; 64 KiB, at least 4 KiB, at most 1 MiB
@@ -182,6 +185,10 @@ func (p *Pool) dial(x *exchange.Exchange, addr string, h *host) (*upstream, erro
 
 // put makes u idle, or closes it.
 func (p *Pool) put(u *upstream) {
+	if p.o.Single {
+		u.close()
+		return
+	}
 	u.used = true
 	u.since = p.sweep.clock.Load()
 	u.deadline.Store(0)
