@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,12 +33,11 @@ func TestARefusedStreamIsSentAgain(t *testing.T) {
 		{"GOAWAY below it, and the end", func(q *peer, id uint32) { _ = q.WriteGoAway(0, http2.ErrCodeNo, nil); _ = q.nc.Close() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			first := true
+			var first atomic.Bool
 			serve := func(q *peer) {
 				q.begin()
 				for f := q.head(); f != nil; f = q.head() {
-					if first {
-						first = false
+					if !first.Swap(true) {
 						c.refuse(q, f.StreamID)
 						continue
 					}
@@ -73,18 +73,18 @@ func TestARefusedStreamIsSentAgain(t *testing.T) {
 }
 
 func TestAStreamThatIsRefusedForeverIsSafe(t *testing.T) {
-	n := 0
+	var n atomic.Int32
 	addr := script(t, func(q *peer) {
 		q.begin()
 		for f := q.head(); f != nil; f = q.head() {
-			n++
+			n.Add(1)
 			_ = q.WriteRSTStream(f.StreamID, http2.ErrCodeRefusedStream)
 		}
 	})
 	p, _ := newPool(t, Options{})
 	_, _, err := get(p, addr, "/")
-	if e := attempt(t, err); !e.Safe || e.Phase != exchange.PhaseWait || !errors.Is(err, exchange.ErrClosed) || n != mostTries {
-		t.Errorf("%+v after %d tries", e, n)
+	if e := attempt(t, err); !e.Safe || e.Phase != exchange.PhaseWait || !errors.Is(err, exchange.ErrClosed) || n.Load() != mostTries {
+		t.Errorf("%+v after %d tries", e, n.Load())
 	}
 	x := request("POST", "/", exchange.Bytes([]byte("x")))
 	if e := attempt(t, p.RoundTrip(x, addr)); e.Safe {
@@ -234,15 +234,14 @@ func TestBrokenAnswers(t *testing.T) {
 		}, exchange.PhaseBody, exchange.ErrMalformed, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			first := true
+			var first atomic.Bool
 			addr := script(t, func(q *peer) {
-				if !first {
+				if first.Swap(true) {
 					ok(q)
 					return
 				}
 				q.begin()
 				f := q.head()
-				first = false
 				c.serve(q, f.StreamID)
 				for f := q.head(); f != nil; f = q.head() {
 					q.answer(f.StreamID, false, ":status", "200")
