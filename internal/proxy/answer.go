@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 
 	"swell/internal/exchange"
 	"swell/internal/filter"
@@ -21,6 +23,9 @@ var sentences = map[filter.Cause]string{
 	filter.Request:   "could not be sent the request: its body is malformed or was cut short",
 	filter.Nobody:    "has no instance, and none came in time",
 	filter.Full:      "has no instance, and too many requests wait for one",
+	filter.Open:      "fails too often and is not asked for a while",
+	filter.Limit:     "has as many requests in flight as it may",
+	filter.Large:     "does not take a request body of that size",
 }
 
 // answer makes a response of a round's error. It names the service and the kind of
@@ -35,7 +40,9 @@ func (p *Plane) answer(x *exchange.Exchange, err error) {
 	}
 	x.Reply(f.Status(), "service "+f.Service+" "+sentences[f.Cause])
 	x.Response.Header.AddName(reason, f.Service+"; "+f.Cause.String())
-	if f.Cause == filter.Full {
+	if f.After > 0 {
+		x.Response.Header.Set(exchange.RetryAfter, strconv.Itoa(int((f.After+time.Second-1)/time.Second)))
+	} else if f.Cause == filter.Full {
 		x.Response.Header.Set(exchange.RetryAfter, "1")
 	}
 }

@@ -26,6 +26,12 @@ type state struct {
 	pick   balance.Request
 	wait   waiter
 
+	kin    *kin // nil unless the exchange was forked, or is a fork
+	family kin  // of its own forks
+	forked bool // it is a fork's: search is the parent's memory
+	depth  int  // how many services were called for one another
+	calls  []called
+
 	search search
 	raw    []byte // the target as it came, while it is rewritten
 	target []byte // memory of a rewritten one
@@ -40,6 +46,12 @@ func (s *service) forward(x *exchange.Exchange) error {
 		st.pick.Tried = append(st.pick.Tried, &st.ep.Endpoint)
 		st.endAttempt(x, exchange.Now(), st.status)
 		x.Response.Drop()
+	}
+	if x.BodyLimit > 0 && x.Request.Length > x.BodyLimit {
+		return filter.TooLarge(x)
+	}
+	if st.kin != nil {
+		st.kin.avoid(&st.pick)
 	}
 	st.pick.Now, st.pick.Client, st.pick.X = x.Start, x.Peer.Addr(), x
 	var e *endpoint
@@ -64,6 +76,9 @@ func (s *service) forward(x *exchange.Exchange) error {
 		now = exchange.Now()
 	}
 	st.ep, st.begun = e, now
+	if st.kin != nil {
+		st.kin.note(&e.Endpoint)
+	}
 	x.Attempt++
 	x.Endpoint = e.ID
 	e.meter.Start(now)
@@ -103,7 +118,7 @@ func (s *service) forward(x *exchange.Exchange) error {
 // wrote lets the next one of the waiting room in.
 func wrote(x *exchange.Exchange) {
 	st := x.Plane.(*state)
-	st.to.service.room.written(&st.wait)
+	st.ep.service.room.written(&st.wait)
 }
 
 // took is how long something took that began at start and ends now: until the
@@ -153,7 +168,13 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 		status = 499
 	}
 	switch f.Cause {
-	case filter.Gone, filter.Request: // not the endpoint's doing
+	case filter.Gone:
+		if st.forked { // another attempt was faster: this one would have taken longer still
+			e.Observe(now, now-st.begun, true)
+		} else {
+			e.Waive()
+		}
+	case filter.Request, filter.Large: // not the endpoint's doing
 		e.Waive()
 	case filter.Connect:
 		if !ours(err) {
@@ -161,6 +182,8 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 			if he.Phase == exchange.PhaseDial {
 				s.refused(e)
 			}
+		} else {
+			e.Waive()
 		}
 	default:
 		e.Observe(now, now-st.begun, false)
@@ -184,5 +207,6 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 // that says nothing of the endpoint.
 func ours(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
-		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, exchange.ErrPoolClosed)
+		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOMEM) ||
+		errors.Is(err, exchange.ErrPoolClosed) || errors.Is(err, exchange.ErrBusy)
 }

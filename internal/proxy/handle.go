@@ -67,6 +67,10 @@ func (f *front) handleEdge(x *exchange.Exchange) {
 	st.to, st.meter = r.to, r.meter
 	x.Service = r.to.service.name
 	st.meter.Start(x.Start)
+	if x.Request.Method == "CONNECT" && x.Request.Major > 0 && x.Request.Upgrade == nil {
+		x.Reply(405, "an edge leads to a service, not through it: CONNECT is not taken")
+		return
+	}
 	if err := r.to.round(x); err != nil {
 		p.answer(x, err)
 	}
@@ -102,6 +106,9 @@ func (p *Plane) done(x *exchange.Exchange, err error) {
 		}
 		st.endAttempt(x, now, attempt)
 	}
+	if len(st.calls) > 0 {
+		st.endCalls(x, now, status)
+	}
 	if st.meter != nil {
 		st.meter.EndStream(x.Start, now, st.took(x, x.Start, now), status, x.Request.Bytes, x.Response.Bytes)
 	}
@@ -121,9 +128,14 @@ func (p *Plane) done(x *exchange.Exchange, err error) {
 // reset empties the state and keeps its memory.
 func (st *state) reset() {
 	tried := st.pick.Tried
-	clear(tried)
+	clear(tried[:cap(tried)])
 	st.x, st.route, st.meter, st.to, st.ep, st.raw = nil, nil, nil, nil, nil, nil
 	st.head = 0
+	st.forked, st.depth = false, 0
+	if st.kin != nil {
+		st.kin = nil
+		st.family.reset()
+	}
 	st.pick.Tried, st.pick.X = tried[:0], nil
 	st.wait.st, st.wait.ep = nil, nil
 	s := &st.search

@@ -12,7 +12,6 @@ import (
 
 	"swell"
 	"swell/internal/balance"
-	"swell/internal/exchange"
 	"swell/internal/filter"
 	"swell/internal/plug"
 	"swell/internal/proxy/cert"
@@ -100,12 +99,7 @@ func New(opt Options) *Plane {
 	p.certs = cert.NewKeeper(cert.Options{Log: opt.Log, Expiry: opt.Hub.SetCertificates})
 	p.gate.set(&swell.Gateway{}, opt.Limits)
 	p.states.New = func() any { return new(state) }
-	p.env = filter.Env{
-		Now:   time.Now,
-		Pause: pause,
-		Count: func(event string, labels ...string) filter.Counter { return opt.Hub.Count(event, labels...) },
-		Log:   p.accessLog,
-	}
+	p.env = p.newEnv()
 	return p
 }
 
@@ -195,16 +189,4 @@ func (p *Plane) spawn(task func(context.Context)) (stop func()) {
 		task(ctx)
 	})
 	return cancel
-}
-
-// pause is a filter's: it waits for d unless the exchange has no time or no client
-// for it.
-func pause(x *exchange.Exchange, d time.Duration) bool {
-	if !x.Deadline.IsZero() && time.Until(x.Deadline) < d {
-		return false
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	<-t.C
-	return x.Gone == nil || !x.Gone()
 }
