@@ -10,6 +10,7 @@ import (
 	"swell"
 	"swell/internal/exchange"
 	"swell/internal/proxy/h1"
+	"swell/internal/proxy/h2/pool"
 )
 
 // transport carries exchanges to endpoints, by one protocol, over connections that
@@ -71,6 +72,11 @@ func (p *Plane) newTransport(u *swell.Upstream) (*transportBox, error) {
 			o.DialTime = u.Pool.Connect
 		}
 		box.transport = h1.NewPool(o)
+	case swell.HTTP2, swell.GRPC:
+		box.transport = pool.New(pool.Options{
+			Dial: dial, DialTime: u.Pool.Connect, Conns: u.Pool.Connections, Pending: u.Pool.Pending,
+			IdleTime: u.Pool.IdleTime, Head: p.opt.Pool.Head, Fields: p.opt.Pool.Fields,
+		})
 	case swell.TCP:
 		box.transport = &tcpTransport{dial: dial, time: cmp.Or(u.Pool.Connect, tcpDialTime), most: u.Pool.Connections}
 	default:
