@@ -108,7 +108,9 @@ func TestTCPFailsOverAndResets(t *testing.T) {
 		}
 		c.Close()
 	}
-	b.set(tcpOnly(to("db", dead), listen))
+	gone := to("db", dead)
+	gone.Hold.Timeout = 300 * time.Millisecond
+	b.set(tcpOnly(gone, listen))
 	c := dialTCP(t, listen)
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
 		t.Fatalf("read %d, %v from a service that isn't there", n, err)
