@@ -214,20 +214,23 @@ func (m *meta) frame(q *exchange.Request) *refusal {
 		m.expect, m.upgrades = false, false
 	}
 	q.Expect = m.expect && m.framing != none
-	// h2c would take the connection out of our hands; an upgrade with a body is
-	// legal and nobody's practice.
-	if m.upgrades && m.framing == none && len(m.upgrade) > 0 && !lists(m.upgrade, "h2c") {
+	// An upgrade with a body is legal and nobody's practice.
+	if m.upgrades && m.framing == none && mayUpgrade(m.upgrade) {
 		q.Upgrade = m.upgrade
 	}
 	return nil
 }
 
-func lists(list []byte, what string) bool {
-	for len(list) > 0 {
+// mayUpgrade reports whether a client may ask an upstream to switch to the protocols of
+// a list. Those that carry HTTP again would take its requests out of our hands.
+func mayUpgrade(list []byte) bool {
+	for rest := list; len(rest) > 0; {
 		var e []byte
-		if e, list = cut(list); is(e, what) {
-			return true
+		e, rest = cut(rest)
+		name, version, slashed := bytes.Cut(e, slash)
+		if !isToken(name) || slashed && !isToken(version) || is(name, "h2c") || is(name, "h2") || is(name, "http") || is(name, "tls") {
+			return false
 		}
 	}
-	return false
+	return len(list) > 0
 }

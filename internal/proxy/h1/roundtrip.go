@@ -160,7 +160,7 @@ func (t *trip) build(u *upstream) {
 		t.large = larges.Get().(*large)
 		t.s.out = t.large[:0]
 	}
-	if is(q.Upgrade, "websocket") && !hasKey(&q.Header) {
+	if q.Major != 1 && is(q.Upgrade, "websocket") && !hasKey(&q.Header) {
 		t.key = newKey()
 	}
 	t.s.out = appendRequest(t.s.out, q, u.host.addr, t.key)
