@@ -168,7 +168,11 @@ func measure(ctx context.Context, o *options) (code int, err error) {
 		}
 	}
 	for _, s := range chosen {
-		for round := range o.rounds {
+		rounds := o.rounds
+		if s.first {
+			rounds = 1
+		}
+		for round := range rounds {
 			// Another one begins each round, so that none is always after the same.
 			order := slices.Concat(results[round%len(results):], results[:round%len(results)])
 			for _, r := range order {
@@ -180,7 +184,7 @@ func measure(ctx context.Context, o *options) (code int, err error) {
 					return exitFailed, fmt.Errorf("%s, %s, round %d: %w%s", s.title, r.name, round+1, err, r.process.tail())
 				}
 				r.figures[s.name] = append(r.figures[s.name], f)
-				fmt.Fprintf(os.Stderr, "%-11s round %d of %d  %-13s %8.1f %s\n", s.name, round+1, o.rounds, r.name, f.value, s.what)
+				fmt.Fprintf(os.Stderr, "%-11s round %d of %d  %-13s %8.1f %s\n", s.name, round+1, rounds, r.name, f.value, s.what)
 			}
 		}
 	}
