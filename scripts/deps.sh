@@ -10,6 +10,7 @@ case ${1:-test} in
 test)
 	need chromium chromium
 	need promtool prometheus
+	need nginx nginx-light
 	/usr/bin/python3 -c 'import websockets' 2>/dev/null || missing="$missing python3-websockets"
 	;;
 bench)
