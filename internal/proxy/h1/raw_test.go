@@ -104,3 +104,5 @@ func origin(t testing.TB, serve func(c *client)) string {
 	}()
 	return l.Addr().String()
 }
+
+func newReader(s string) *bufio.Reader { return bufio.NewReader(strings.NewReader(s)) }
