@@ -125,7 +125,7 @@ Write a swell.yaml, then: swell up`,
 	cmd.AddCommand(
 		upCommand(g), statusCommand(g), topCommand(g), logsCommand(g), scaleCommand(g),
 		explainCommand(g), routesCommand(g), loadCommand(g), doctorCommand(g),
-		validateCommand(), schemaCommand(), fmtCommand(),
+		validateCommand(), schemaCommand(), fmtCommand(), keepCommand(),
 	)
 	cmd.InitDefaultCompletionCmd()
 	g.completes(cmd)

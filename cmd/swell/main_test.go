@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -44,6 +45,7 @@ func service(name string) {
 	free := make(chan struct{}, max(1, workers))
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/ws", echo)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answer := map[string]any{"service": name, "instance": os.Getenv("SWELL_INSTANCE"), "path": r.RequestURI, "level": os.Getenv("LEVEL")}
 		if work > 0 {
@@ -93,6 +95,24 @@ func service(name string) {
 		os.Exit(1)
 	}
 	<-ctx.Done()
+}
+
+// echo sends every message of a WebSocket back.
+func echo(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	for {
+		kind, b, err := c.Read(context.Background())
+		if err == nil {
+			err = c.Write(context.Background(), kind, b)
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // TestScripts runs testdata/*.txt: the command line as people type it.

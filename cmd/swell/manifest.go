@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -166,6 +167,14 @@ type source struct {
 	app   *latest.Cell[swell.App]
 	log   *slog.Logger
 	say   io.Writer // where diffs and errors of reloads are shown
+
+	applied atomic.Pointer[applied] // what the API applied last; nil if the files say what runs
+}
+
+// applied is a manifest that came by the API.
+type applied struct {
+	Name string
+	Data []byte
 }
 
 // load reads the files for the first time.
@@ -205,6 +214,7 @@ func (s *source) reload() {
 		}
 		fmt.Fprintln(s.say, line)
 	}
+	s.applied.Store(nil)
 	s.app.Set(r.App)
 }
 
@@ -230,6 +240,7 @@ func (s *source) apply(name string, data []byte, dry bool) ([]plan.Change, []web
 	changes := plan.Diff(old, r.App)
 	if !dry {
 		s.log.Info("a manifest was applied by the API", "changes", len(changes))
+		s.applied.Store(&applied{name, data})
 		s.app.Set(r.App)
 	}
 	return changes, problems(r.Warnings), nil

@@ -40,6 +40,11 @@ type stack struct {
 	control *control.Loop
 	log     *slog.Logger
 	drained chan struct{} // closed when the data plane has ended
+
+	own     <-chan struct{} // closed when no process before this one has the instances; nil: there is none
+	handed  <-chan struct{} // closed when another process has the instances; nil: never
+	earlier *earlier        // processes that drain; nil: none
+	leaving *leaving        // set before handed is closed
 }
 
 // parts are what a stack stands on, and what differs between a machine and a
@@ -49,7 +54,10 @@ type parts struct {
 	dial      func(ctx context.Context, addr string) (net.Conn, error) // nil is TCP
 	accessLog io.Writer
 	log       *slog.Logger
-	refused   func(error) // told of snapshots that the data plane refused, and nil of those in use; may be nil
+	refused   func(error)     // told of snapshots that the data plane refused, and nil of those in use; may be nil
+	own       <-chan struct{} // see stack
+	handed    <-chan struct{}
+	earlier   *earlier
 	driver    func(quiet func(context.Context, string) error, sink swell.Sink) runner
 }
 
@@ -59,6 +67,7 @@ func newStack(p parts) *stack {
 		app: new(latest.Cell[swell.App]), decisions: new(latest.Cell[[]swell.Decision]),
 		instances: new(latest.Cell[[]swell.Instance]), snapshots: new(latest.Cell[*swell.Snapshot]),
 		trouble: new(latest.Cell[string]), log: p.log, drained: make(chan struct{}),
+		own: p.own, handed: p.handed, earlier: p.earlier,
 	}
 	s.hub = telemetry.New(telemetry.Options{Version: version, Log: p.log})
 	s.scaler = scale.New(scale.Options{Apps: s.app, Instances: s.instances, Out: s.decisions, Log: p.log})
@@ -76,11 +85,11 @@ func newStack(p parts) *stack {
 func (s *stack) layers() []life.Layer {
 	return []life.Layer{
 		{{Name: "telemetry", Run: func(ctx context.Context) error { return s.hub.Run(ctx, s.scaler) }}},
-		{{Name: "driver", Run: s.driver.Run}},
+		{{Name: "driver", Run: after(s.own, s.driver.Run)}},
 		{
-			{Name: "control", Run: s.control.Run},
-			{Name: "watch", Run: s.control.Watch},
-			{Name: "scale", Run: s.scaler.Run},
+			{Name: "control", Run: until(s.handed, s.control.Run)},
+			{Name: "watch", Run: until(s.handed, s.control.Watch)},
+			{Name: "scale", Run: until(s.handed, s.scaler.Run)},
 			{Name: "pulse", Run: s.beat},
 		},
 		{{Name: "proxy", Run: func(ctx context.Context) error {
@@ -90,8 +99,9 @@ func (s *stack) layers() []life.Layer {
 	}
 }
 
-// quiet waits until nothing is in flight to an instance. Once the data plane has
-// drained and ended, nothing is.
+// quiet waits until nothing is in flight to an instance, neither here nor from the
+// processes before this one. Once the data plane has drained and ended, nothing is
+// here.
 func (s *stack) quiet(ctx context.Context, instance string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -103,6 +113,9 @@ func (s *stack) quiet(ctx context.Context, instance string) error {
 		}
 	}()
 	err := s.plane.Quiet(ctx, instance)
+	if err == nil && s.earlier != nil {
+		err = s.earlier.quiet(ctx, instance)
+	}
 	select {
 	case <-s.drained:
 		return nil

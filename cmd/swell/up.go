@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -19,6 +22,7 @@ import (
 	"swell"
 	"swell/internal/bench"
 	"swell/internal/driver"
+	"swell/internal/inherit"
 	"swell/internal/life"
 	"swell/internal/plan"
 	"swell/internal/proxy"
@@ -36,10 +40,10 @@ func killAll() {
 }
 
 type upFlags struct {
-	profile, state, logFormat, accessLog string
-	verbose, plain, pprof                bool
-	loadPath                             string
-	load                                 loadFlags
+	profile, state, logFormat, accessLog, pidFile string
+	verbose, plain, pprof                         bool
+	loadPath                                      string
+	load                                          loadFlags
 }
 
 func upCommand(g *globals) *cobra.Command {
@@ -50,6 +54,13 @@ func upCommand(g *globals) *cobra.Command {
 		Long: `Runs the application of a manifest (swell.yaml, or a Compose file) on this
 machine: its services as processes, the gateway, the autoscaler, the dashboard.
 A changed file is checked, shown as a diff and applied while connections live.
+
+SIGTERM and an interrupt drain: /readyz says no, what is in flight is answered,
+then the instances end. SIGHUP reads the files again. SIGUSR2 upgrades (on
+Linux): the program is started again, perhaps from a newer file, and takes over
+listening sockets and instances; no connection is closed and nothing restarted.
+The new process has another PID: see --pid-file. Sockets of systemd (LISTEN_FDS)
+are used where the manifest listens, and Type=notify works.
 
 With --load it also makes a load of that shape on the gateway, ends with a
 summary, and fails if a request failed.`,
@@ -65,6 +76,7 @@ summary, and fails if a request failed.`,
 	fs.StringVar(&f.state, "state", "", "folder for run files and logs (default .swell beside the manifest)")
 	fs.StringVar(&f.logFormat, "log-format", "text", "of what Swell itself says: text or json")
 	fs.StringVar(&f.accessLog, "access-log", "", "where access-log filters write: a file, or - for standard output (default access.log in the state folder)")
+	fs.StringVar(&f.pidFile, "pid-file", "", "write the process's number here once it serves; after an upgrade it is the new process's")
 	fs.BoolVar(&f.verbose, "verbose", false, "say more")
 	fs.BoolVar(&f.plain, "plain", false, "plain lines, no live table")
 	fs.BoolVar(&f.pprof, "pprof", false, "serve Go's profiles on the admin address")
@@ -88,8 +100,14 @@ summary, and fails if a request failed.`,
 	return cmd
 }
 
-func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
-	ctx, stop := context.WithCancel(ctx)
+func up(outer context.Context, g *globals, f *upFlags, paths []string) error {
+	path, err := self()
+	if err != nil {
+		return err
+	}
+	signals, unhook := lifeSignals()
+	defer unhook()
+	ctx, stop := context.WithCancel(outer)
 	defer stop()
 	var interrupts atomic.Int32
 	scr := newScreen(os.Stdout, f.plain, func() {
@@ -138,7 +156,15 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 		return err
 	}
 	defer closeAccess()
-	admin, err := net.Listen("tcp", g.admin)
+	before, err := takeOver()
+	if err != nil {
+		return err
+	}
+	sockets, err := inherited(before)
+	if err != nil {
+		return err
+	}
+	admin, err := adminListener(sockets, g.admin, before)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			err = fmt.Errorf("the admin address %s is taken, perhaps by another swell; choose another with --admin", g.admin)
@@ -147,28 +173,47 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 	}
 
 	// Until one snapshot is in use, a refused one ends all: there is nothing to go on with.
-	var serving atomic.Bool
+	serving := make(chan struct{})
+	serves := sync.OnceFunc(func() { close(serving) })
 	unusable := make(chan error, 1)
 	refused := func(err error) {
 		if err == nil {
-			serving.Store(true)
-		} else if !serving.Load() {
-			select {
-			case unusable <- err:
-			default:
-			}
+			serves()
+			return
+		}
+		select {
+		case <-serving:
+		case unusable <- err:
+		default:
 		}
 	}
 
 	var drv *driver.Driver
+	book := &proxy.TCP{Inherited: sockets}
+	handed := make(chan struct{}) // closed when another process has this one's place
+	own := make(chan struct{})    // closed when this one has it
+	if before == nil {
+		close(own)
+	}
+	prior := new(earlier)
 	st := newStack(parts{
-		book: new(proxy.TCP), accessLog: access, log: log, refused: refused,
+		book: book, accessLog: access, log: log, refused: refused,
+		own: own, handed: handed, earlier: prior,
 		driver: func(quiet func(context.Context, string) error, sink swell.Sink) runner {
-			drv = driver.NewProcess(driver.ProcessOptions{Dir: f.state, Quiet: quiet, Sink: sink, Log: log})
+			drv = driver.NewProcess(driver.ProcessOptions{
+				Dir: f.state, Quiet: quiet, Sink: sink, Log: log, Keeper: []string{path, "keep", f.state},
+			})
 			return drv
 		},
 	})
+	defer func() { st.leaving.close() }()
 	src.app = st.app
+	if before != nil {
+		prior.names = before.Draining
+		if err := st.goOn(before, drv); err != nil {
+			return err
+		}
+	}
 	access.Drops, access.Log = st.hub.Count("swell_access_log_dropped_total"), log
 	kill := drv.Kill
 	killer.Store(&kill)
@@ -177,6 +222,7 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 	server := web.New(web.Options{
 		State: st.state, Changed: st.changed, Stats: stats{st.hub}, Decisions: st.scaler.Decisions,
 		Logs: drv, Metrics: st.hub.Handler(), Order: st.routeNames, Match: st.match,
+		Ready: func() error { return st.readiness(ctx) },
 		Apply: func(_ context.Context, name string, data []byte, dry bool) ([]plan.Change, []web.Problem, error) {
 			return src.apply(name, data, dry)
 		},
@@ -186,12 +232,24 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 	fmt.Fprintf(scr, "%s  gateway %s  dashboard http://%s/\n", scr.ink.bold(first.App.Name), strings.Join(gatewayURLs(first.App), " "), reachable(admin.Addr().String()))
 	fmt.Fprintln(scr, "services run without isolation: they find each other by environment variables (NAME_URL, NAME_HOST, NAME_PORT)")
 	src.app.Set(first.App)
+	if before != nil && before.Applied != nil {
+		if _, _, err := src.apply(before.Applied.Name, before.Applied.Data, false); err != nil {
+			return fmt.Errorf("take over what the API applied: %w", err)
+		}
+	}
+	change := &change{
+		log: log, path: path, book: book, admin: admin, driver: drv, stack: st, source: src, earlier: prior, handed: handed,
+	}
+	shown := make(chan struct{}) // closed when the terminal is free again
 
 	layers := append([]life.Layer{
 		{
-			{Name: "admin", Run: func(ctx context.Context) error { return server.Run(ctx, admin) }},
+			{Name: "admin", Run: until(handed, func(ctx context.Context) error { return server.Run(ctx, admin) })},
 			{Name: "access log", Run: access.Run},
-			{Name: "terminal", Run: scr.Run},
+			{Name: "terminal", Run: until(handed, func(ctx context.Context) error {
+				defer close(shown)
+				return after(own, scr.Run)(ctx)
+			})},
 		}},
 		st.layers()...)
 	top := life.Layer{
@@ -203,7 +261,49 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 				return err
 			}
 		}},
-		{Name: "reload", Run: func(ctx context.Context) error { return watchFiles(ctx, first.Files, src.reload) }},
+		{Name: "place", Run: func(ctx context.Context) error {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-serving:
+			}
+			if before != nil {
+				if err := before.settle(); err != nil {
+					return err
+				}
+				log.Info("took over from the process before", "its version", before.Version)
+				close(own)
+			}
+			closeUnused(sockets, before, log)
+			forget, err := writePIDFile(f.pidFile)
+			if err != nil {
+				return err
+			}
+			defer forget()
+			notify(log, "READY=1")
+			<-ctx.Done()
+			return ctx.Err()
+		}},
+		{Name: "reload", Run: until(handed, func(ctx context.Context) error {
+			return watchFiles(ctx, first.Files, func() { reloading(log, src.reload) })
+		})},
+		{Name: "signals", Run: after(own, func(ctx context.Context) error {
+			return onSignals(ctx, signals, log, src.reload, func() bool {
+				if load != nil {
+					log.Error("upgrade: not while swell up makes a load of its own")
+					return false
+				}
+				if os.Getpid() == 1 {
+					log.Error("upgrade: process 1 can't hand over, as its container would end with it")
+					return false
+				}
+				if !change.try(ctx, func() { <-shown }) {
+					return false
+				}
+				stop()
+				return true
+			})
+		})},
 		{Name: "table", Run: func(ctx context.Context) error { return showFrames(ctx, g, scr, admin.Addr().String()) }},
 	}
 	var report *bench.Report
@@ -231,7 +331,23 @@ func up(ctx context.Context, g *globals, f *upFlags, paths []string) error {
 			return nil
 		}})
 	}
-	err = life.Run(ctx, append(layers, top)...)
+	tell := context.AfterFunc(ctx, func() {
+		select {
+		case <-handed:
+		default:
+			notify(log, "STOPPING=1")
+		}
+	})
+	defer tell()
+	ended := make(chan error, 1)
+	go func() { ended <- life.Run(ctx, append(layers, top)...) }()
+	select {
+	case err = <-ended:
+	case <-hurry(outer, handed, cmp.Or(first.App.Gateway.Limits.Drain, 30*time.Second)):
+	}
+	if s := change.at.Load(); s != nil && err == nil && onTerminal() {
+		return standBy(s)
+	}
 	if report != nil {
 		fmt.Println()
 		summarize(os.Stdout, report)
@@ -416,4 +532,46 @@ func (c *instanceSeries) print(w *os.File) {
 		}
 		fmt.Fprintf(w, "%s  ready instances over time, at most %.0f\n%s\n", k.bold(n), most, strings.TrimRight(bench.Chart(c.counts[n], 72, 3), "\n"))
 	}
+}
+
+// adminListener listens on the admin address, or takes over its socket.
+func adminListener(sockets *inherit.Sockets, addr string, before *predecessor) (net.Listener, error) {
+	if before != nil {
+		if l, err := sockets.Named(before.Admin); l != nil || err != nil {
+			return l, err
+		}
+	}
+	if l, err := sockets.Listener(addr); l != nil || err != nil {
+		return l, err
+	}
+	return net.Listen("tcp", addr)
+}
+
+// goOn has the stack go on where the process before was. Nothing runs yet.
+func (s *stack) goOn(from *predecessor, drv *driver.Driver) error {
+	if err := drv.Adopt(from.Driver, from.files); err != nil {
+		return err
+	}
+	seen := make([]swell.Instance, 0, len(from.Driver.Slots))
+	for _, x := range from.Driver.Slots {
+		seen = append(seen, x.Instance)
+	}
+	slices.SortFunc(seen, func(a, b swell.Instance) int { return strings.Compare(a.ID, b.ID) })
+	s.instances.Set(seen)
+	s.scaler.Seed(from.Scaler, time.Now())
+	s.control.Previous, s.control.Version = from.Driver.Workloads, from.Snapshot
+	return nil
+}
+
+// readiness tells why no new request should be sent here; nil if some may.
+func (s *stack) readiness(ctx context.Context) error {
+	switch app, _ := s.app.Get(); {
+	case ctx.Err() != nil:
+		return errors.New("draining")
+	case app.Name == "":
+		return errors.New("no manifest was applied yet")
+	case !s.plane.Ready():
+		return errors.New("the gateway does not listen yet")
+	}
+	return nil
 }

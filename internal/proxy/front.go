@@ -85,7 +85,7 @@ func (f *front) start() {
 // or plain TCP.
 func (f *front) serveTCP(ctx context.Context) error {
 	p := f.plane
-	s := &h1.Server{Done: p.done, DrainTime: p.opt.Drain, Log: p.opt.Log, Refused: f.refused}
+	s := &h1.Server{Done: p.done, DrainTime: p.opt.Drain, DrainFor: p.drainTime, Log: p.opt.Log, Refused: f.refused}
 	if f.edge != (swell.Edge{}) {
 		s.Handle, s.Caller, s.Limits = f.handleEdge, f.edge.Caller, p.opt.Limits
 	} else {
@@ -107,7 +107,7 @@ func (f *front) serveTCP(ctx context.Context) error {
 func (f *front) http2(handle func(*exchange.Exchange), caller string) func(context.Context, net.Conn, netip.AddrPort, *tls.ConnectionState, []byte) {
 	p := f.plane
 	build := func(l h2.Limits) *h2.Server {
-		return &h2.Server{Handle: handle, Done: p.done, Refused: f.refuse, Caller: caller, Limits: l, DrainTime: p.opt.Drain, Log: p.opt.Log}
+		return &h2.Server{Handle: handle, Done: p.done, Refused: f.refuse, Caller: caller, Limits: l, DrainTime: longestDrain, Log: p.opt.Log}
 	}
 	if f.edge != (swell.Edge{}) {
 		return build(h2Limits(p.opt.Limits, 0)).Serve

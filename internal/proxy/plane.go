@@ -67,6 +67,7 @@ type Plane struct {
 	wg      sync.WaitGroup
 	known   map[string][]*endpoint // by ID, until they are done
 	changed chan struct{}          // closed when known or the table changed
+	handed  atomic.Int64           // how long the drain may take once another process serves too; see HandOver
 	died    chan error             // of a listener that failed
 }
 
@@ -132,6 +133,9 @@ func (p *Plane) Run(ctx context.Context, feed swell.Feed) error {
 	fronts := p.fronts
 	p.fronts = nil
 	p.use1.Unlock()
+	if p.handed.Load() > 0 {
+		p.stopAll(fronts)
+	}
 	// The gateway first and the edges once it is done: what came in by it still has
 	// calls to make.
 	for _, edges := range []bool{false, true} {

@@ -1,0 +1,565 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"swell/internal/web"
+)
+
+// upgrader is a swell that may change its process.
+type upgrader struct {
+	*web.Client
+	t       *testing.T
+	dir     string
+	program string // what is started again
+	gateway string // host:port
+	admin   string
+	pidFile string
+	out     *safeBuffer
+	first   *exec.Cmd
+	ended   chan error
+	fds     []*os.File // as from systemd
+	env     []string
+}
+
+// newUpgrader prepares one in a folder of its own.
+func newUpgrader(t *testing.T) *upgrader {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("upgrades are for Linux")
+	}
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	u := &upgrader{t: t, dir: t.TempDir(), out: &safeBuffer{}}
+	u.program = filepath.Join(u.dir, "swell")
+	u.put(os.Args[0])
+	for _, a := range []*string{&u.gateway, &u.admin} {
+		port, err := freePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		*a = "127.0.0.1:" + port
+	}
+	u.Client, u.pidFile = web.NewClient(u.admin, ""), filepath.Join(u.dir, "pid")
+	return u
+}
+
+// put makes another file the program.
+func (u *upgrader) put(file string) {
+	u.t.Helper()
+	tmp := u.program + ".new"
+	if err := os.Symlink(file, tmp); err != nil {
+		u.t.Fatal(err)
+	}
+	if err := os.Rename(tmp, u.program); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// write writes the manifest, with the gateway's address and the program of the
+// services filled in.
+func (u *upgrader) write(text string) {
+	u.t.Helper()
+	text = strings.NewReplacer("GATEWAY", u.gateway, "SELF", os.Args[0]).Replace(text)
+	tmp := filepath.Join(u.dir, "new.yaml")
+	if err := os.WriteFile(tmp, []byte(text), 0o644); err != nil {
+		u.t.Fatal(err)
+	}
+	if err := os.Rename(tmp, filepath.Join(u.dir, "swell.yaml")); err != nil {
+		u.t.Fatal(err)
+	}
+}
+
+// start runs it until the test's end.
+func (u *upgrader) start() {
+	u.t.Helper()
+	args := []string{"up", "--plain", "--admin", u.admin, "--pid-file", u.pidFile, u.dir}
+	u.first = exec.Command(u.program, args...)
+	if len(u.fds) > 0 {
+		u.first = exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, u.program}, args...)...)
+		u.first.ExtraFiles = u.fds
+	}
+	u.first.Env = append(append(os.Environ(), "TEST_SWELL=1"), u.env...)
+	// Not u.out itself: Wait would wait for all processes that write there.
+	r, w, err := os.Pipe()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(u.out, r) }()
+	u.first.Stdout, u.first.Stderr = w, w
+	if err := u.first.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	w.Close()
+	u.ended = make(chan error, 1)
+	go func() { u.ended <- u.first.Wait() }()
+	u.t.Cleanup(u.stop)
+	u.until("it is ready", func() bool { return u.Ready(u.t.Context()) == nil })
+	u.until("it says its number", func() bool { return u.pid() == u.first.Process.Pid })
+}
+
+// pid is the number of the process that serves; 0 if there is none.
+func (u *upgrader) pid() int {
+	b, err := os.ReadFile(u.pidFile)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n
+}
+
+func (u *upgrader) until(what string, ok func() bool) {
+	u.t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			u.t.Fatalf("not so after a minute: %s\n%s", what, u.out)
+		}
+	}
+}
+
+// upgrade asks for an upgrade and waits until another process has the place.
+func (u *upgrader) upgrade() {
+	u.t.Helper()
+	old := u.pid()
+	if err := syscall.Kill(old, syscall.SIGUSR2); err != nil {
+		u.t.Fatal(err)
+	}
+	u.until("another process serves", func() bool { p := u.pid(); return p != 0 && p != old })
+}
+
+// stop ends whatever serves, and sees that nothing is left.
+func (u *upgrader) stop() {
+	pid := u.pid()
+	if pid == 0 {
+		pid = u.first.Process.Pid
+	}
+	list, err := u.Instances(context.Background(), "")
+	_ = syscall.Kill(pid, syscall.SIGTERM)
+	u.gone("swell", pid)
+	if err == nil {
+		for _, i := range list {
+			u.gone(i.ID, i.PID)
+		}
+	}
+	if u.t.Failed() {
+		u.t.Logf("swell said:\n%s", u.out)
+	}
+}
+
+// gone waits until a process has ended.
+func (u *upgrader) gone(what string, pid int) {
+	for end := time.Now().Add(time.Minute); runs(pid); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			u.t.Errorf("%s (process %d) did not end", what, pid)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			return
+		}
+	}
+}
+
+// pids are the instances' processes, by ID.
+func (u *upgrader) pids() map[string]int {
+	u.t.Helper()
+	list, err := u.Instances(u.t.Context(), "")
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	out := map[string]int{}
+	for _, i := range list {
+		if i.State == "ready" {
+			out[i.ID] = i.PID
+		}
+	}
+	return out
+}
+
+// strictLoad is a load whose every failure counts.
+type strictLoad struct {
+	t       *testing.T
+	gateway string
+	stop    chan struct{}
+	wg      sync.WaitGroup
+
+	gets, posts, echoes, streams atomic.Int64
+	mu                           sync.Mutex
+	failures                     []string
+}
+
+func (x *strictLoad) fail(format string, args ...any) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.failures = append(x.failures, time.Now().Format("05.000 ")+fmt.Sprintf(format, args...))
+}
+
+func (x *strictLoad) over() bool {
+	select {
+	case <-x.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// bodyOnce can be read once, so that no client sends it again by itself.
+type bodyOnce struct{ io.Reader }
+
+// get and post ask again and again, on connections that are kept.
+func (x *strictLoad) requests(n int) {
+	for i := range n {
+		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: 30 * time.Second}
+		x.wg.Go(func() {
+			defer client.CloseIdleConnections()
+			for k := 0; !x.over(); k++ {
+				if i%2 == 0 {
+					x.one(client, http.MethodGet, nil, &x.gets)
+				} else {
+					x.one(client, http.MethodPost, []byte(fmt.Sprintf("order %d of %d", k, i)), &x.posts)
+				}
+				time.Sleep(time.Duration(i%5) * time.Millisecond)
+			}
+		})
+	}
+}
+
+func (x *strictLoad) one(client *http.Client, method string, body []byte, count *atomic.Int64) {
+	var r io.Reader
+	if body != nil {
+		r = bodyOnce{bytes.NewReader(body)}
+	}
+	req, err := http.NewRequest(method, "http://"+x.gateway+"/", r)
+	if err != nil {
+		x.fail("%v", err)
+		return
+	}
+	req.ContentLength = int64(len(body))
+	resp, err := client.Do(req)
+	if err != nil {
+		x.fail("%s: %v", method, err)
+		return
+	}
+	b, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil || resp.StatusCode != http.StatusOK {
+		x.fail("%s: %s %v %.200s", method, resp.Status, err, b)
+		return
+	}
+	var answer struct{ Body string }
+	if body != nil && (json.Unmarshal(b, &answer) != nil || answer.Body != string(body)) {
+		x.fail("%s: answered %.200s", method, b)
+	}
+	count.Add(1)
+}
+
+// sockets opens WebSockets and echoes on them until the end.
+func (x *strictLoad) sockets(n int) {
+	x.t.Helper()
+	for i := range n {
+		c, _, err := websocket.Dial(x.t.Context(), "ws://"+x.gateway+"/ws", nil)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		x.wg.Go(func() {
+			defer c.CloseNow()
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+			defer cancel()
+			for k := 0; !x.over(); k++ {
+				want := fmt.Sprintf("message %d of %d", k, i)
+				err := c.Write(ctx, websocket.MessageText, []byte(want))
+				if err == nil {
+					var got []byte
+					if _, got, err = c.Read(ctx); err == nil && string(got) != want {
+						err = fmt.Errorf("%q came back as %q", want, got)
+					}
+				}
+				if err != nil {
+					x.fail("WebSocket %d after %d messages: %v", i, k, err)
+					return
+				}
+				x.echoes.Add(1)
+				time.Sleep(5 * time.Millisecond)
+			}
+			if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+				x.fail("close WebSocket %d: %v", i, err)
+			}
+		})
+	}
+}
+
+// finish ends the load and reports.
+func (x *strictLoad) finish() {
+	x.t.Helper()
+	close(x.stop)
+	x.wg.Wait()
+	x.t.Logf("%d GETs, %d POSTs, %d echoes by WebSocket, %d messages by gRPC; %d failures",
+		x.gets.Load(), x.posts.Load(), x.echoes.Load(), x.streams.Load(), len(x.failures))
+	if len(x.failures) > 0 {
+		x.t.Errorf("%d failures: %s", len(x.failures), strings.Join(x.failures[:min(20, len(x.failures))], "\n"))
+	}
+	if x.gets.Load() == 0 || x.posts.Load() == 0 || x.echoes.Load() == 0 {
+		x.t.Error("a kind of load made nothing")
+	}
+}
+
+// version of the manifest: every reload changes something else.
+func manifestAt(n int) string {
+	return fmt.Sprintf(`app: test
+gateway:
+  listen: GATEWAY
+  limits: {idle-time: %ds}
+  routes:
+    - match: {path: /ws}
+      to: web
+    - match: {path: "/extra-%d/**"}
+      to: web
+    - match: {path: /**}
+      to: web
+      use: [{headers: {response: {set: {X-Version: "%d"}}}}]
+services:
+  web:
+    command: [SELF]
+    env: {TEST_SERVICE: web, CALLEE_URL: "${edge:api.url}", WORK: 2ms, WORKERS: "64"}
+    uses: [api]
+    health: {path: /healthz, interval: 200ms}
+    balance: %s
+    scale: {min: 2, max: 2}
+  api:
+    command: [SELF]
+    env: {TEST_SERVICE: api}
+    health: {path: /healthz, interval: 200ms}
+    scale: {min: 2, max: 2}
+`, 60+n%7, n%5, n, []string{"round-robin", "p2c", "least-connections"}[n%3])
+}
+
+// TestUpgradeUnderLoad reloads a hundred times and upgrades five times, while GETs,
+// POSTs that nobody could send again, and WebSockets go on: nothing fails, nothing is
+// dropped, no instance is restarted.
+func TestUpgradeUnderLoad(t *testing.T) {
+	u := newUpgrader(t)
+	u.write(manifestAt(0))
+	u.start()
+	u.until("all are ready", func() bool { return len(u.pids()) == 4 })
+	before := u.pids()
+	x := &strictLoad{t: t, gateway: u.gateway, stop: make(chan struct{})}
+	x.sockets(20)
+	x.requests(8)
+	processes := []int{u.pid()}
+	for n := 1; n <= 100; n++ {
+		u.write(manifestAt(n))
+		want := strconv.Itoa(n)
+		u.until("version "+want+" is in use", func() bool {
+			resp, err := http.Get("http://" + u.gateway + "/")
+			if err != nil {
+				x.fail("GET: %v", err)
+				return false
+			}
+			resp.Body.Close()
+			return resp.Header.Get("X-Version") == want
+		})
+		if n%20 == 10 {
+			u.upgrade()
+			processes = append(processes, u.pid())
+			u.until("the API answers", func() bool { return u.Ready(t.Context()) == nil })
+			if now := u.pids(); !sameMap(now, before) {
+				t.Fatalf("the instances were %v, are %v", before, now)
+			}
+		}
+	}
+	if now := u.pids(); !sameMap(now, before) {
+		t.Errorf("the instances were %v, are %v", before, now)
+	}
+	x.finish()
+	for _, pid := range processes[:len(processes)-1] {
+		u.gone("an earlier swell", pid)
+	}
+	slices.Sort(processes)
+	if len(slices.Compact(processes)) != 6 {
+		t.Errorf("there were processes %v", processes)
+	}
+}
+
+func sameMap(a, b map[string]int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for k, v := range a {
+		if b[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// TestUpgradeFails: programs that can't take over leave the old one as it was.
+func TestUpgradeFails(t *testing.T) {
+	u := newUpgrader(t)
+	u.write(manifestAt(1))
+	u.start()
+	u.until("all are ready", func() bool { return len(u.pids()) == 4 })
+	before, pid := u.pids(), u.pid()
+	x := &strictLoad{t: t, gateway: u.gateway, stop: make(chan struct{})}
+	x.sockets(3)
+	x.requests(4)
+	failures := 0
+	for _, program := range []string{"/bin/false", filepath.Join(u.dir, "nothing")} {
+		u.put(program)
+		if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil {
+			t.Fatal(err)
+		}
+		failures++
+		u.until("it says that it failed", func() bool {
+			return strings.Count(u.out.String(), "upgrade: it failed") == failures
+		})
+	}
+	// A manifest that the new program refuses is as bad.
+	u.put(os.Args[0])
+	good := manifestAt(1)
+	u.write("services: [")
+	if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	failures++
+	u.until("it says that it failed", func() bool { return strings.Count(u.out.String(), "upgrade: it failed") == failures })
+	u.write(good)
+	if u.pid() != pid || !sameMap(before, u.pids()) {
+		t.Errorf("process %d became %d, instances %v became %v", pid, u.pid(), before, u.pids())
+	}
+	// The driver works: what is killed is started again. And then it goes well.
+	for id, p := range before {
+		_ = syscall.Kill(p, syscall.SIGKILL)
+		u.until("there is another", func() bool {
+			now := u.pids()
+			return len(now) == 4 && now[id] == 0
+		})
+		break
+	}
+	u.upgrade()
+	close(x.stop)
+	x.wg.Wait()
+	for _, f := range x.failures {
+		if !strings.Contains(f, "WebSocket") { // those at the killed instance
+			t.Error(f)
+		}
+	}
+}
+
+// TestUpgradeKeepsWatch: after an upgrade, instances that die are replaced, the new
+// process is the one that drains, and what SIGKILL leaves is ended.
+func TestUpgradeKeepsWatch(t *testing.T) {
+	u := newUpgrader(t)
+	u.write(manifestAt(1))
+	u.start()
+	u.until("all are ready", func() bool { return len(u.pids()) == 4 })
+	u.upgrade()
+	u.gone("the first swell", u.first.Process.Pid)
+	if err := <-u.ended; err != nil {
+		t.Errorf("the first swell ended with %v", err)
+	}
+	for id, p := range u.pids() {
+		_ = syscall.Kill(p, syscall.SIGKILL)
+		u.until("there is another", func() bool {
+			now := u.pids()
+			return len(now) == 4 && now[id] == 0
+		})
+		break
+	}
+	u.until("output is kept", func() bool {
+		lines, err := u.Logs(t.Context(), web.LogQuery{Service: "web"})
+		return err == nil && len(lines) > 0
+	})
+	pids := u.pids()
+	_ = syscall.Kill(u.pid(), syscall.SIGKILL)
+	for id, p := range pids {
+		u.gone(id, p)
+	}
+	u.start()
+	u.until("all are ready", func() bool { return len(u.pids()) == 4 })
+}
+
+// TestActivated listens where systemd listened, says so to it, and closes what is
+// not its own.
+func TestActivated(t *testing.T) {
+	u := newUpgrader(t)
+	var said []string
+	var mu sync.Mutex
+	path := filepath.Join(u.dir, "notify")
+	n, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Skip(err) // the folder's name is too long for a socket
+	}
+	defer n.Close()
+	go func() {
+		b := make([]byte, 1000)
+		for {
+			k, err := n.Read(b)
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			said = append(said, string(b[:k]))
+			mu.Unlock()
+		}
+	}()
+	heard := func(want string) func() bool {
+		return func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, want) })
+		}
+	}
+	var listeners []net.Listener
+	for _, addr := range []string{u.gateway, u.admin, "127.0.0.1:0"} {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		f, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		listeners, u.fds = append(listeners, l), append(u.fds, f)
+	}
+	u.env = []string{"LISTEN_FDS=3", "LISTEN_FDNAMES=gateway:admin:what", "NOTIFY_SOCKET=" + path}
+	u.write(manifestAt(1))
+	u.start() // it could not listen there itself: we still do
+	u.until("it says which it does not use", func() bool {
+		return strings.Contains(u.out.String(), listeners[2].Addr().String())
+	})
+	u.until("READY=1", heard("READY=1"))
+	u.write(manifestAt(2))
+	u.until("RELOADING=1", heard("RELOADING=1\nMONOTONIC_USEC="))
+	u.upgrade()
+	u.until("MAINPID", heard(fmt.Sprintf("MAINPID=%d", u.pid())))
+	resp, err := http.Get("http://" + u.gateway + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
+	}
+	_ = syscall.Kill(u.pid(), syscall.SIGTERM)
+	u.until("STOPPING=1", heard("STOPPING=1"))
+}
