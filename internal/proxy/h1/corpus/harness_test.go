@@ -98,7 +98,7 @@ func (r *result) judge() {
 // answered reads what the client got.
 func (r *result) answered(b []byte) {
 	s := string(b)
-	r.answers = strings.Count(s, mark)
+	r.answers = strings.Count(strings.ToLower(s), strings.ToLower(mark))
 	for strings.HasPrefix(s, "HTTP/1.1 1") {
 		_, s, _ = strings.Cut(s, "\r\n\r\n")
 	}

@@ -130,7 +130,7 @@ var (
 	targetForm  = regexp.MustCompile(`^(/[!-"$-~]*|\*)$`)
 	digitsForm  = regexp.MustCompile(`^[0-9]{1,18}$`)
 	sizeForm    = regexp.MustCompile(`^[0-9A-Fa-f]{1,15}$`)
-	nameForm    = regexp.MustCompile(`^[0-9A-Za-z._~-]+(:[0-9]{0,5})?$`)
+	nameForm    = regexp.MustCompile(`^([0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+(:[0-9]{0,5})?$`) // RFC 3986, 3.2.2
 	addressForm = regexp.MustCompile(`^\[([0-9A-Fa-f:.]+)\](:[0-9]{0,5})?$`)
 )
 
