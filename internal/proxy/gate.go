@@ -32,13 +32,12 @@ type ways struct {
 	acme     bool   // but for an authority's challenges
 	hsts     string // of Strict-Transport-Security; "" is none
 	altSvc   string // of Alt-Svc (RFC 7838): where HTTP/3 is spoken; "" is nowhere
-	body     int64  // bytes of a request's body; 0 is no bound
 	h2       h2.Limits
 }
 
 // waysOf returns what a gateway says.
 func waysOf(g *swell.Gateway) *ways {
-	w := &ways{proxies: g.Proxies, body: g.Limits.Body}
+	w := &ways{proxies: g.Proxies}
 	t := g.TLS
 	if t == nil {
 		return w
@@ -109,7 +108,6 @@ func (f *front) handleClear(x *exchange.Exchange) {
 		w.toHTTPS(x)
 		return
 	}
-	x.BodyLimit = w.body
 	f.handleGateway(x)
 }
 
@@ -130,7 +128,6 @@ func (w *ways) toHTTPS(x *exchange.Exchange) {
 // handleTLS answers a request that came in by the gateway over TLS.
 func (f *front) handleTLS(x *exchange.Exchange) {
 	w := f.plane.gate.ways.Load()
-	x.BodyLimit = w.body
 	f.handleGateway(x)
 	if x.Response.Status == 101 {
 		return

@@ -56,7 +56,7 @@ func (p *Plane) compile(snap *swell.Snapshot, old *table) (*table, error) {
 		}
 		same = same && old.services[u.Service] == to && old.via[u.Service].protocol == u.Protocol
 	}
-	if same && reflect.DeepEqual(snap.Gateway.Routes, old.snapshot.Gateway.Routes) && sameUses(snap.Gateway.Use, old.snapshot.Gateway.Use) {
+	if same && reflect.DeepEqual(snap.Gateway.Routes, old.snapshot.Gateway.Routes) && sameFilters(&snap.Gateway, &old.snapshot.Gateway) {
 		t.router = old.router
 	} else {
 		r, err := p.compileRoutes(snap, t, old)
@@ -157,7 +157,7 @@ func (p *Plane) compileFilters(uses []swell.Use, env filter.Env) ([]filter.Filte
 // services and stands behind the same filters of the gateway is taken over.
 func (p *Plane) compileRoutes(snap *swell.Snapshot, t, old *table) (*router, error) {
 	before := map[string]*route{}
-	if old != nil && sameUses(snap.Gateway.Use, old.snapshot.Gateway.Use) {
+	if old != nil && sameFilters(&snap.Gateway, &old.snapshot.Gateway) {
 		for _, rt := range old.router.ordered {
 			before[rt.name] = rt
 		}
@@ -184,6 +184,9 @@ func (p *Plane) compileRoutes(snap *swell.Snapshot, t, old *table) (*router, err
 		if err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
+		if most := snap.Gateway.Limits.Body; most > 0 {
+			filters = slices.Insert(filters, 0, filter.BodyLimit(most))
+		}
 		own, err := p.compileFilters(src.Use, env)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", src.Name, err)
@@ -195,6 +198,11 @@ func (p *Plane) compileRoutes(snap *swell.Snapshot, t, old *table) (*router, err
 		routes = append(routes, rt)
 	}
 	return newRouter(routes), nil
+}
+
+// sameFilters reports whether two gateways put the same in front of every route.
+func sameFilters(a, b *swell.Gateway) bool {
+	return sameUses(a.Use, b.Use) && a.Limits.Body == b.Limits.Body
 }
 
 // current reports whether the route's services are those of t.

@@ -60,7 +60,7 @@ func (p *Plane) newTransport(u *swell.Upstream) (*transportBox, error) {
 	switch u.Protocol {
 	case "", swell.HTTP:
 		o := p.opt.Pool
-		o.Dial = dial
+		o.Dial, o.Single = dial, u.Proxy != 0
 		o.Conns, o.Pending = u.Pool.Connections, cmp.Or(u.Pool.Pending, -1)
 		if u.Pool.Idle > 0 {
 			o.Idle = u.Pool.Idle
