@@ -36,9 +36,12 @@ func (p *Plane) answer(x *exchange.Exchange, err error) {
 		p.opt.Log.Error("a filter failed", "route", x.Route, "service", x.Service, "error", err)
 		x.Reply(500, "the data plane failed")
 		x.Response.Header.AddName(reason, x.Service+"; internal")
+		grpcAnswer(x, grpcInternal, "the data plane failed")
 		return
 	}
-	x.Reply(f.Status(), "service "+f.Service+" "+sentences[f.Cause])
+	text := "service " + f.Service + " " + sentences[f.Cause]
+	x.Reply(f.Status(), text)
+	grpcAnswer(x, grpcCauses[f.Cause], text)
 	x.Response.Header.AddName(reason, f.Service+"; "+f.Cause.String())
 	if f.After > 0 {
 		x.Response.Header.Set(exchange.RetryAfter, strconv.Itoa(int((f.After+time.Second-1)/time.Second)))
@@ -52,10 +55,12 @@ func (p *Plane) unrouted(x *exchange.Exchange, t *table, s *search) {
 	if !s.method {
 		x.Reply(404, "no route takes this request")
 		x.Response.Header.AddName(reason, "no-route")
+		grpcAnswer(x, grpcUnimplemented, "no route takes this call")
 		return
 	}
 	allow := strings.Join(t.router.allowed(&x.Request, s), ", ")
 	x.Reply(405, "the routes of this path take other methods: "+allow)
 	x.Response.Header.AddName("Allow", allow)
 	x.Response.Header.AddName(reason, "no-route")
+	grpcAnswer(x, grpcUnimplemented, "no route takes this call")
 }

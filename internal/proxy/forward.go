@@ -23,6 +23,7 @@ type state struct {
 	begun  int64     // when that attempt began
 	status int       // what it was answered
 	head   int64     // when the head of that answer came
+	open   bool      // whether that answer is a failure is in its trailer, which is still to come
 	pick   balance.Request
 	wait   waiter
 
@@ -89,6 +90,7 @@ func (s *service) forward(x *exchange.Exchange) error {
 			x.Deadline = d
 		}
 	}
+	grpcDepart(x)
 	err := s.transport.Load().RoundTrip(x, e.spec.Addr)
 	x.Deadline = deadline
 	if admitted {
@@ -104,15 +106,24 @@ func (s *service) forward(x *exchange.Exchange) error {
 	if err != nil {
 		return s.failed(x, st, e, err, now)
 	}
-	st.status, st.head = x.Response.Status, now
+	st.head = now
+	status, whole := grpcOutcome(x)
+	st.status, st.open = status, !whole
 	ok := st.status < 500
 	e.Observe(now, now-st.begun, ok)
-	if !ok {
+	if whole {
+		s.judge(e, status)
+	}
+	return nil
+}
+
+// judge counts the status of an answer of e's.
+func (s *service) judge(e *endpoint, status int) {
+	if status >= 500 {
 		s.failing(e)
 	} else if e.fails.Load() != 0 {
 		e.fails.Store(0)
 	}
-	return nil
 }
 
 // wrote lets the next one of the waiting room in.
@@ -186,6 +197,10 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 			e.Waive()
 		}
 	default:
+		if errors.Is(err, exchange.ErrUnsupported) {
+			e.Waive()
+			break
+		}
 		e.Observe(now, now-st.begun, false)
 		// A connection that was idle may just have been at its end.
 		if !(he.Reused && he.Phase == exchange.PhaseWait && errors.Is(err, exchange.ErrClosed)) {

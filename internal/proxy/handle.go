@@ -24,6 +24,7 @@ func (f *front) handleGateway(x *exchange.Exchange) {
 		return
 	}
 	t.arrive(st, x)
+	grpcArrive(x)
 	if err := st.search.path.parse(x.Request.Path()); err != nil {
 		p.unmatched.Add(1)
 		x.Reply(400, err.Error())
@@ -64,6 +65,7 @@ func (f *front) handleEdge(x *exchange.Exchange) {
 		return
 	}
 	st.mark(x, false)
+	grpcArrive(x)
 	st.to, st.meter = r.to, r.meter
 	x.Service = r.to.service.name
 	st.meter.Start(x.Start)
@@ -80,6 +82,7 @@ func (p *Plane) unready(x *exchange.Exchange) {
 	p.notReady.Add(1)
 	x.Reply(503, "the data plane has no configuration yet")
 	x.Response.Header.AddName(reason, "not-ready")
+	grpcAnswer(x, grpcUnavailable, "the data plane has no configuration yet")
 	x.Response.Header.Set(exchange.RetryAfter, "1")
 }
 
@@ -90,7 +93,7 @@ func (p *Plane) done(x *exchange.Exchange, err error) {
 		return
 	}
 	now := exchange.Now()
-	status := x.Response.Status
+	status, _ := grpcOutcome(x)
 	if err != nil {
 		status = 0
 		if errors.Is(err, exchange.ErrGone) || x.Gone != nil && x.Gone() {
@@ -103,6 +106,9 @@ func (p *Plane) done(x *exchange.Exchange, err error) {
 		attempt := st.status // a filter may have answered with something else
 		if err != nil {
 			attempt = status
+		} else if st.open { // it is known now
+			attempt = status
+			st.ep.service.judge(st.ep, attempt)
 		}
 		st.endAttempt(x, now, attempt)
 	}
@@ -131,7 +137,7 @@ func (st *state) reset() {
 	clear(tried[:cap(tried)])
 	st.x, st.route, st.meter, st.to, st.ep, st.raw = nil, nil, nil, nil, nil, nil
 	st.head = 0
-	st.forked, st.depth = false, 0
+	st.forked, st.open, st.depth = false, false, 0
 	if st.kin != nil {
 		st.kin = nil
 		st.family.reset()
