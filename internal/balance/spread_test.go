@@ -423,14 +423,14 @@ func TestSubsets(t *testing.T) {
 	changed := 0
 	for p := range planes {
 		id := fmt.Sprintf("plane-%d", p)
-		sub := balance.Subset(eps, size, id)
-		if len(sub) != size || !slices.Equal(sub, balance.Subset(slices.Clone(eps), size, id)) {
+		sub := balance.Subset(eps, size, id, "")
+		if len(sub) != size || !slices.Equal(sub, balance.Subset(slices.Clone(eps), size, id, "")) {
 			t.Fatalf("plane %d has a subset of %d, not always the same", p, len(sub))
 		}
 		for _, e := range sub {
 			in[e]++
 		}
-		after := balance.Subset(eps[1:], size, id)
+		after := balance.Subset(eps[1:], size, id, "")
 		for _, e := range after {
 			if !slices.Contains(sub, e) {
 				changed++
@@ -454,10 +454,10 @@ func TestSubsets(t *testing.T) {
 	if dev > 1.3*math.Sqrt(planes*size/n*0.9) || least == 0 {
 		t.Errorf("subsets are uneven: ± %.1f, from %d to %d", dev, least, most)
 	}
-	if got := balance.Subset(eps, 0, "x"); len(got) != n {
+	if got := balance.Subset(eps, 0, "x", ""); len(got) != n {
 		t.Errorf("no subset has %d", len(got))
 	}
-	if got := balance.Subset(eps, 500, "x"); len(got) != n {
+	if got := balance.Subset(eps, 500, "x", ""); len(got) != n {
 		t.Errorf("a subset of more than there are has %d", len(got))
 	}
 }
@@ -484,6 +484,29 @@ func TestSlowStartCurve(t *testing.T) {
 			} else {
 				t.Logf("%s of %d: a cold endpoint got %.2f of its due", name, n, got)
 			}
+		}
+	}
+}
+
+// A subset of a plane that prefers its zone is of the zone, as long as that suffices,
+// and keeps the proportion else.
+func TestSubsetsInZones(t *testing.T) {
+	for _, c := range []struct {
+		zones string
+		n     int
+		local int
+	}{
+		{strings.Repeat("abc", 20), 10, 10}, {strings.Repeat("abc", 20), 30, 20}, {strings.Repeat("abbb", 20), 12, 3}, {strings.Repeat("bc", 20), 10, 0}, {strings.Repeat("b", 50) + "a", 5, 0},
+	} {
+		sub := balance.Subset(zoned(c.zones), c.n, "p", "a")
+		local := 0
+		for _, e := range sub {
+			if e.Zone == "a" {
+				local++
+			}
+		}
+		if len(sub) != c.n || local != c.local {
+			t.Errorf("%s: a subset of %d with %d of the zone, want %d with %d", c.zones, len(sub), local, c.n, c.local)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package balance
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Subset returns the n endpoints that a data plane is to use, or all if there are no
 // more. It is deterministic: a data plane keeps its subset over restarts, and when an
@@ -12,9 +15,29 @@ import "slices"
 // numbers, only names; so each endpoint draws a lot for the plane, and the n highest
 // are its own (rendezvous hashing). An endpoint is then in the subsets of P · n ÷ N
 // of P planes give or take the root of that, binomially.
-func Subset(endpoints []*Endpoint, n int, plane string) []*Endpoint {
+//
+// Where the data plane prefers the endpoints of a zone, the subset is of those, as
+// long as they can take their share; else it has as large a part of them as all
+// endpoints have, so that as much spills over.
+func Subset(endpoints []*Endpoint, n int, plane, zone string) []*Endpoint {
 	if n <= 0 || n >= len(endpoints) {
 		return endpoints
+	}
+	local := 0
+	if zone != "" {
+		for _, e := range endpoints {
+			if e.Zone == zone {
+				local++
+			}
+		}
+	}
+	mine := 0 // endpoints of the zone in the subset
+	switch {
+	case local == 0:
+	case LocalShare(endpoints, zone) >= 1:
+		mine = min(n, local)
+	default:
+		mine = (n*local + len(endpoints)/2) / len(endpoints)
 	}
 	seed := hash(plane)
 	type lot struct {
@@ -26,19 +49,25 @@ func Subset(endpoints []*Endpoint, n int, plane string) []*Endpoint {
 		lots[i] = lot{mix(seed ^ e.key), i}
 	}
 	slices.SortFunc(lots, func(a, b lot) int {
-		if a.high > b.high {
-			return -1
-		}
-		if a.high < b.high {
-			return 1
-		}
-		return a.at - b.at
+		return cmp.Or(cmp.Compare(b.high, a.high), cmp.Compare(endpoints[a.at].ID, endpoints[b.at].ID))
 	})
-	lots = lots[:n]
-	slices.SortFunc(lots, func(a, b lot) int { return a.at - b.at })
-	out := make([]*Endpoint, n)
-	for i, l := range lots {
-		out[i] = endpoints[l.at]
+	others := n - mine
+	taken := make([]bool, len(endpoints))
+	for _, l := range lots {
+		left := &others
+		if local > 0 && endpoints[l.at].Zone == zone {
+			left = &mine
+		}
+		if *left > 0 {
+			*left--
+			taken[l.at] = true
+		}
+	}
+	out := make([]*Endpoint, 0, n)
+	for i, e := range endpoints {
+		if taken[i] {
+			out = append(out, e)
+		}
 	}
 	return out
 }

@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"swell"
 	"swell/internal/exchange"
 )
 
@@ -119,5 +125,41 @@ func TestHealthByHTTP2(t *testing.T) {
 	defer cancel()
 	if err := askHTTP2(ctx, &via, "a:1", "/"); err == nil {
 		t.Error("a check that hangs does not end")
+	}
+}
+
+// Against gRPC's own health server, over connections of the service.
+func TestActiveChecksByGRPC(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, h := grpc.NewServer(), health.NewServer()
+	grpc_health_v1.RegisterHealthServer(srv, h)
+	h.SetServingStatus("shop.Cart", grpc_health_v1.HealthCheckResponse_SERVING)
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(l) }()
+	t.Cleanup(func() { srv.Stop(); <-done })
+
+	b := newBed(t)
+	u := to("s", l.Addr().String(), newUpstream(t, nil).addr)
+	u.Protocol = swell.GRPC
+	u.Endpoints[0].Revision = "" // Swell doesn't run it
+	u.Health = swell.Health{Kind: "grpc", Path: "shop.Cart", Interval: 10 * time.Millisecond, Timeout: patience, Failures: 2}
+	b.set(one(u))
+	e := b.endpoint("s", l.Addr().String())
+	s := b.plane.table.Load().services["s"].service
+	if err := s.check(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	h.SetServingStatus("shop.Cart", grpc_health_v1.HealthCheckResponse_NOT_SERVING)
+	b.wait("it is out", e.Out)
+	h.SetServingStatus("shop.Cart", grpc_health_v1.HealthCheckResponse_SERVING)
+	b.wait("it is in again", func() bool { return !e.Out() })
+	s.mu.Lock()
+	s.health.Path = "shop.Nothing"
+	s.mu.Unlock()
+	if err := s.check(t.Context(), e); err == nil || !strings.Contains(err.Error(), `grpc-status "5"`) {
+		t.Errorf("an unknown service: %v", err)
 	}
 }

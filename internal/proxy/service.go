@@ -210,7 +210,11 @@ func (s *service) regroup() {
 			s.plane.opt.Log.Warn("too few endpoints do well: those that don't are used as well", "service", s.name, "endpoints", len(s.endpoints), "well", good)
 		}
 	}
-	s.balancer.Load().Update(balance.Subset(list, s.spread.Subset, s.plane.opt.ID))
+	zone := ""
+	if s.spread.Zones == "prefer" {
+		zone = s.plane.opt.Zone
+	}
+	s.balancer.Load().Update(balance.Subset(list, s.spread.Subset, s.plane.opt.ID, zone))
 }
 
 // Of so many endpoints and more, not every ejection is worth a regrouping of its own:
