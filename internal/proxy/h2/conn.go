@@ -333,6 +333,7 @@ func (c *conn) end(err error) {
 	quit := c.quitting
 	for _, s := range c.streams {
 		s.lose(errLost)
+		s.out.Fail(errLost)
 	}
 	last := c.last
 	if c.final {

@@ -342,7 +342,8 @@ func (c *conn) headers(h frames.Head, p []byte) *frames.Error {
 // selfDependent is a flag of ours: the stream depends on itself.
 const selfDependent = 0x80
 
-// mostPieces bounds the frames of one head.
+// mostPieces bounds the frames of one head. Its bytes are bounded, too, by twice what
+// a head may have, so that one which is only too large is answered 431.
 const mostPieces = 64
 
 func (c *conn) continuation(h frames.Head, p []byte) *frames.Error {
@@ -356,7 +357,7 @@ func (c *conn) continuation(h frames.Head, p []byte) *frames.Error {
 	}
 	t := c.part
 	t.block = append(t.block, p...)
-	if t.pieces++; t.pieces > mostPieces || len(t.block) > c.s.Limits.Head {
+	if t.pieces++; t.pieces > mostPieces || len(t.block) > 2*c.s.Limits.Head {
 		return &frames.Error{Code: frames.EnhanceYourCalm, Why: "continuation-flood"}
 	}
 	if !h.Has(frames.EndHeaders) {

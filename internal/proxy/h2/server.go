@@ -119,11 +119,7 @@ func (s *Server) enter(c *conn) {
 	}
 	s.crew.open()
 	s.clock.Store(exchange.Now())
-	if s.timer == nil {
-		s.timer = time.AfterFunc(s.tick, s.sweep)
-	} else {
-		s.timer.Reset(s.tick)
-	}
+	s.timer = time.AfterFunc(s.tick, s.sweep)
 }
 
 func (s *Server) leave(c *conn) {

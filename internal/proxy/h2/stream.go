@@ -101,6 +101,9 @@ func (s *stream) run() {
 		x.Reply(200, "")
 		x.Response.Header.AddName("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE")
 	default:
+		if q.Upgrade != nil {
+			key(q)
+		}
 		s.handle()
 	}
 	slow := s.tooSlow()
@@ -161,6 +164,9 @@ func (s *stream) finish() {
 	s.out.Close()
 	s.shut = true
 	grant := c.flow.Consume(s.drop())
+	if c.closed {
+		grant = 0
+	}
 	delete(c.streams, s.id)
 	if c.drainAt != 0 && c.final && len(c.streams) == 0 {
 		c.quit()

@@ -1,13 +1,29 @@
 package h2
 
 import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"swell/internal/exchange"
 	"swell/internal/proxy/h2/frames"
 )
+
+// key adds what a WebSocket handshake of HTTP/1.1 has and that by HTTP/2 has not
+// (RFC 8441, 5), in case that the upstream speaks the former.
+func key(q *exchange.Request) {
+	const name = "sec-websocket-key"
+	if _, has := q.Header.Lookup(name); has || !strings.EqualFold(string(q.Upgrade), "websocket") {
+		return
+	}
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	q.Header.AddName(name, base64.StdEncoding.EncodeToString(b[:]))
+}
 
 // buffer is what a tunnel is read into.
 type buffer [16 << 10]byte
@@ -19,9 +35,7 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 func (s *stream) join() error {
 	c, r := s.c, &s.x.Response
 	out := frames.AppendStatus(s.head[:0], 200)
-	for _, name := range []string{"sec-websocket-accept"} { // has no meaning here
-		r.Header.DelName(name)
-	}
+	r.Header.DelName("sec-websocket-accept") // to a key that the client knows nothing of
 	s.head = frames.AppendFields(out, &r.Header)
 	r.Sent = true
 	c.mu.Lock()
@@ -45,14 +59,16 @@ func (s *stream) join() error {
 	}
 	in.wg.Wait()
 	_ = r.Tunnel.Close()
-	if err != nil {
-		s.abort(frames.ConnectError)
-		return err
-	}
-	if in.err != nil {
+	if errors.Is(in.err, exchange.ErrGone) {
 		return in.err
 	}
-	return nil
+	if err == nil {
+		err = in.err
+	}
+	if err != nil {
+		s.abort(frames.ConnectError)
+	}
+	return err
 }
 
 // fromTunnel passes on what the upstream says.
@@ -102,6 +118,9 @@ func (in *inbound) run() {
 				return
 			}
 			_ = t.Close()
+			return
+		}
+		if err == errShut { // the other direction broke
 			return
 		}
 		if err != nil {
