@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 
 	"swell"
 	"swell/internal/control"
@@ -54,6 +55,7 @@ type parts struct {
 	dial      func(ctx context.Context, addr string) (net.Conn, error) // nil is TCP
 	accessLog io.Writer
 	log       *slog.Logger
+	zone      string
 	refused   func(error)     // told of snapshots that the data plane refused, and nil of those in use; may be nil
 	own       <-chan struct{} // see stack
 	handed    <-chan struct{}
@@ -71,13 +73,22 @@ func newStack(p parts) *stack {
 	}
 	s.hub = telemetry.New(telemetry.Options{Version: version, Log: p.log})
 	s.scaler = scale.New(scale.Options{Apps: s.app, Instances: s.instances, Out: s.decisions, Log: p.log})
-	s.plane = proxy.New(proxy.Options{Hub: s.hub, Book: p.book, Dial: p.dial, AccessLog: p.accessLog, Log: p.log, Refused: p.refused})
+	s.plane = proxy.New(proxy.Options{Hub: s.hub, Book: p.book, Dial: p.dial, AccessLog: p.accessLog, Log: p.log, Refused: p.refused, ID: hostname(), Zone: p.zone})
 	s.driver = p.driver(s.quiet, wire.Tee{s.scaler, s.hub})
 	s.control = &control.Loop{
 		App: s.app, Decisions: s.decisions, Instances: s.instances, Snapshots: s.snapshots, Trouble: s.trouble,
 		Driver: s.driver, Edges: p.book, Log: p.log, Replicas: s.hub.SetReplicas,
 	}
 	return s
+}
+
+// hostname names this machine among those that serve the application.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // layers are the stack's tasks. They stop last to first: the data plane drains

@@ -40,10 +40,10 @@ func killAll() {
 }
 
 type upFlags struct {
-	profile, state, logFormat, accessLog, pidFile string
-	verbose, plain, pprof                         bool
-	loadPath                                      string
-	load                                          loadFlags
+	profile, state, zone, logFormat, accessLog, pidFile string
+	verbose, plain, pprof                               bool
+	loadPath                                            string
+	load                                                loadFlags
 }
 
 func upCommand(g *globals) *cobra.Command {
@@ -74,6 +74,7 @@ summary, and fails if a request failed.`,
 	fs := cmd.Flags()
 	fs.StringVar(&f.profile, "profile", "", "lay this profile over the manifest")
 	fs.StringVar(&f.state, "state", "", "folder for run files and logs (default .swell beside the manifest)")
+	fs.StringVar(&f.zone, "zone", "", "where this machine is, for services whose spread prefers instances near by")
 	fs.StringVar(&f.logFormat, "log-format", "text", "of what Swell itself says: text or json")
 	fs.StringVar(&f.accessLog, "access-log", "", "where access-log filters write: a file, or - for standard output (default access.log in the state folder)")
 	fs.StringVar(&f.pidFile, "pid-file", "", "write the process's number here once it serves; after an upgrade it is the new process's")
@@ -197,7 +198,7 @@ func up(outer context.Context, g *globals, f *upFlags, paths []string) error {
 	}
 	prior := new(earlier)
 	st := newStack(parts{
-		book: book, accessLog: access, log: log, refused: refused,
+		zone: f.zone, book: book, accessLog: access, log: log, refused: refused,
 		own: own, handed: handed, earlier: prior,
 		driver: func(quiet func(context.Context, string) error, sink swell.Sink) runner {
 			drv = driver.NewProcess(driver.ProcessOptions{
