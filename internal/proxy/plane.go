@@ -37,6 +37,7 @@ type Options struct {
 	// with nil of one that is in use. It may be nil.
 	Refused func(error)
 
+	Certs  cert.Options   // Log and Expiry in it are ignored
 	Limits h1.Limits      // of every client, where the snapshot says nothing
 	Pool   h1.PoolOptions // Dial in it is ignored
 	Drain  time.Duration  // how long exchanges in flight may go on at the end; h1's default if 0
@@ -97,7 +98,9 @@ func New(opt Options) *Plane {
 	}
 	p.shook12 = opt.Hub.Count("swell_tls_handshakes_total", "result", "ok", "version", "1.2")
 	p.shook13 = opt.Hub.Count("swell_tls_handshakes_total", "result", "ok", "version", "1.3")
-	p.certs = cert.NewKeeper(cert.Options{Log: opt.Log, Expiry: opt.Hub.SetCertificates})
+	certs := opt.Certs
+	certs.Log, certs.Expiry = opt.Log, opt.Hub.SetCertificates
+	p.certs = cert.NewKeeper(certs)
 	p.gate.set(&swell.Gateway{}, opt.Limits)
 	p.states.New = func() any { return new(state) }
 	p.env = p.newEnv()

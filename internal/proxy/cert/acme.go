@@ -114,7 +114,7 @@ func (a *authority) run(ctx context.Context) {
 			}
 		})
 	}
-	t := time.NewTicker(collectEvery)
+	t := time.NewTicker(min(collectEvery, a.server.keeper.opt.Renew))
 	defer t.Stop()
 	for {
 		a.collect(cache)
