@@ -75,6 +75,7 @@ const (
 type breaker struct {
 	o     CircuitBreakerOptions
 	width int64 // of a bucket, ns
+	since int64 // when the first one began
 	env   Env
 
 	state   atomic.Int32
@@ -97,7 +98,7 @@ type circuitBucket struct {
 }
 
 func newBreaker(o CircuitBreakerOptions, env Env) *breaker {
-	b := &breaker{o: o, width: int64(o.Window) / circuitBuckets, env: env, pause: time.Duration(o.Open),
+	b := &breaker{o: o, width: int64(o.Window) / circuitBuckets, since: exchange.Now(), env: env, pause: time.Duration(o.Open),
 		refused: env.counter("swell_circuit_refused_total"),
 		shown:   env.Gauge("swell_circuit_state", "service", env.Service, "route", env.Route),
 	}
@@ -144,7 +145,7 @@ func (b *breaker) judge(x *exchange.Exchange, err error, took int64) (bad, slow,
 
 // count notes an outcome, and opens if that is one too many.
 func (b *breaker) count(now int64, bad, slow bool) {
-	slot := now / b.width
+	slot := (now - b.since) / b.width
 	k := &b.buckets[slot%circuitBuckets]
 	if k.slot.Load() != slot {
 		b.mu.Lock()

@@ -75,6 +75,7 @@ type gate struct {
 	wait         time.Duration
 	env          Env
 	leave        func(*exchange.Exchange) // made once
+	tickets      sync.Pool
 
 	refused, late, gone, queued Counter
 
@@ -102,8 +103,6 @@ func (t *ticket) notify() {
 	}
 }
 
-var tickets = sync.Pool{New: func() any { return &ticket{wake: make(chan struct{}, 1)} }}
-
 func newGate(o ConcurrencyOptions, env Env) *gate {
 	g := &gate{limit: int(o.Limit), queue: o.Queue, wait: time.Duration(o.Wait), env: env}
 	for outcome, c := range map[string]*Counter{"full": &g.refused, "timeout": &g.late, "gone": &g.gone} {
@@ -111,6 +110,7 @@ func newGate(o ConcurrencyOptions, env Env) *gate {
 	}
 	g.queued = env.counter("swell_concurrency_queued_total")
 	g.leave = g.ended
+	g.tickets.New = func() any { return &ticket{wake: make(chan struct{}, 1)} }
 	return g
 }
 
@@ -142,7 +142,7 @@ func (g *gate) enter(x *exchange.Exchange) *Failure {
 		x.Note("concurrency", "full")
 		return &Failure{Service: x.Service, Cause: Limit, After: time.Second}
 	}
-	t := tickets.Get().(*ticket)
+	t := g.tickets.Get().(*ticket)
 	t.prev, t.in = g.tail, false
 	if g.tail == nil {
 		g.head = t
@@ -197,7 +197,7 @@ func (g *gate) await(x *exchange.Exchange, t *ticket) *Failure {
 		case <-t.wake:
 		default:
 		}
-		tickets.Put(t)
+		g.tickets.Put(t)
 		switch {
 		case in:
 			x.Note("queued", g.env.Now().Sub(begun).Round(time.Millisecond).String())
