@@ -53,19 +53,21 @@ type conn struct {
 	readN   int
 	readE   error
 
-	mu       sync.Mutex
-	streams  map[uint32]*stream
-	flow     frames.Inflow
-	last     uint32     // the newest stream of the client's
-	reset    [64]uint32 // the streams that we reset last, of which more may come
-	resetAt  int
-	running  int       // goroutines that haven't ended
-	done     sync.Cond // running is 0
-	drainAt  int64     // when draining began; 0 if it didn't
-	final    bool      // the second GOAWAY is out
-	bound    uint32    // streams over it are ignored then
-	quitting bool      // the reading goroutine is to end
-	closed   bool      // it has
+	mu        sync.Mutex
+	streams   map[uint32]*stream
+	flow      frames.Inflow
+	last      uint32     // the newest stream of the client's
+	reset     [64]uint32 // the streams that we reset last, of which more may come
+	resetAt   int
+	running   int       // goroutines that haven't ended
+	done      sync.Cond // running is 0
+	drainAt   int64     // when draining began; 0 if it didn't
+	greeted   bool      // our SETTINGS were written
+	drainLate bool      // draining is to begin once they are
+	final     bool      // the second GOAWAY is out
+	bound     uint32    // streams over it are ignored then
+	quitting  bool      // the reading goroutine is to end
+	closed    bool      // it has
 
 	heading   atomic.Int64  // since when the end of a head is awaited, or the preface; 0 if it isn't
 	activity  atomic.Uint64 // counts reads
@@ -135,6 +137,13 @@ func (c *conn) converse(read []byte) (err error) {
 	}()
 	if c.hello() != nil {
 		return c.w.Err()
+	}
+	c.mu.Lock()
+	c.greeted = true
+	late := c.drainLate
+	c.mu.Unlock()
+	if late {
+		c.drain()
 	}
 	read, err = c.preface(read)
 	for err == nil {
@@ -422,7 +431,8 @@ var drainPing = [8]byte{'d', 'r', 'a', 'i', 'n'}
 // knows: what it began before is served (RFC 9113, 6.8).
 func (c *conn) drain() {
 	c.mu.Lock()
-	if c.drainAt != 0 || c.closed {
+	if c.drainAt != 0 || c.closed || !c.greeted {
+		c.drainLate = !c.greeted // SETTINGS come first (RFC 9113, 3.4)
 		c.mu.Unlock()
 		return
 	}
