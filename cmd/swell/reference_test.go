@@ -137,7 +137,7 @@ func TestReferenceLater(t *testing.T) {
 			}
 		}
 	}
-	if words < 20 {
+	if words < 15 {
 		t.Errorf("only %d words were found", words)
 	}
 }

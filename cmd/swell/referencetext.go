@@ -124,7 +124,7 @@ var referenceNotes = map[string]string{
 	"": `
 ´services´ is needed, all else is not. ´policy´ is ´enforce´, and ´audit´ for a Compose file. In this version services are not isolated from each other: a program that knows an address by other means is not stopped from calling it.`,
 	"gateway.routes[]": `
-A route has ´to´ or ´redirect´, one of them. Which route takes a request does not depend on their order but on how exact their matches are: an exact host before ´*.´ before none; then an exact path, before one with ´{id}´, before the longest ´/**´; then a match with methods; then the most headers; then the most query parameters. Only between equals the first counts.
+A route has ´to´ or ´redirect´, one of them. Which route takes a request does not depend on their order but on how exact their matches are: an exact host before ´*.´ before none; then an exact path, before one with ´{id}´, before the longest ´/**´, before a regular expression; then a match with methods; then the most headers; then the most query parameters. Only between equals the first counts.
 
 ´´´yaml
 gateway:
@@ -212,6 +212,120 @@ services:
   catalog:
     command: [./bin/catalog]
     use: [{timeout: {request: 2s, attempt: 800ms}}]
+´´´`,
+	"affinity": `
+A client stays with the instance that answered it first, by a signed cookie, as long as that instance is there. Without a secret one is made at start, and after a restart clients may be given another instance.
+
+´´´yaml
+services:
+  sessions:
+    command: [./bin/sessions]
+    use: [{affinity: {cookie: shop-instance, ttl: 1h}}]
+´´´`,
+	"body-limit": `
+The innermost one counts: a route's takes the place of the gateway's.
+
+´´´yaml
+gateway:
+  limits: {body: 1Mi}
+  routes:
+    - {match: {path: /upload}, to: files, use: [{body-limit: {max: 100Mi}}]}
+    - {to: files}
+services:
+  files: {command: [./bin/files]}
+´´´`,
+	"circuit-breaker": `
+While it is open, calls fail at once with 503; then a few probes decide whether it closes.
+
+´´´yaml
+services:
+  pricing:
+    command: [./bin/pricing]
+    use: [{circuit-breaker: {errors: 50%, slow: {over: 1s, share: 80%}, window: 10s, open: 5s}}]
+´´´`,
+	"concurrency": `
+For what can do so much at a time and no more. Those that wait are let in in order.
+
+´´´yaml
+services:
+  reports:
+    command: [./bin/reports]
+    use: [{concurrency: {limit: 20, queue: 50, wait: 2s}}]
+´´´`,
+	"fallback": `
+An answer in place of a failure: one of the manifest's, another service's, or the last good one of the same request.
+
+´´´yaml
+services:
+  offers:
+    command: [./bin/offers]
+    use: [{fallback: {status: 200, body: '{"offers":[]}', headers: {Content-Type: application/json}}}]
+  prices:
+    command: [./bin/prices]
+    use: [{fallback: {last-good: {for: 10m}}}]
+´´´`,
+	"fault": `
+For tests of what callers do when a service is slow or fails.
+
+´´´yaml
+services:
+  catalog:
+    command: [./bin/catalog]
+    use: [{fault: {delay: {time: 200ms, share: 10%}, abort: {status: 503, share: 1%}}}]
+´´´`,
+	"grpc-web": `
+Browsers speak gRPC-Web, the service gRPC.
+
+´´´yaml
+gateway:
+  routes:
+    - {match: {path: /shop.Orders/**}, to: orders, use: [grpc-web]}
+services:
+  orders: {command: [./bin/orders], protocol: grpc}
+´´´`,
+	"hedge": `
+The first good answer counts, and the other attempt is cut.
+
+´´´yaml
+services:
+  search:
+    command: [./bin/search]
+    use: [{hedge: {after: p95, budget: 10%}}]
+´´´`,
+	"mirror": `
+The copies' answers are dropped, and neither they nor their failures hold anybody up.
+
+´´´yaml
+services:
+  search:
+    command: [./bin/search]
+    use: [{mirror: {to: search-next, share: 10%}}]
+  search-next: {command: [./bin/search-next]}
+´´´`,
+	"random": `
+For very many instances that are all alike.
+
+´´´yaml
+services:
+  thumbnails: {command: [./bin/thumbnails], balance: random}
+´´´`,
+	"maglev": `
+The same key gets the same instance, and few keys move when an instance comes or goes. With a bound, no instance gets more than so much of the mean.
+
+´´´yaml
+services:
+  carts:
+    command: [./bin/carts]
+    balance: {maglev: {by: "header:X-User", bound: 125%}}
+´´´`,
+	"ring-hash": `
+As maglev; fewer keys move, and they are spread less evenly.
+
+´´´yaml
+services:
+  carts:
+    command: [./bin/carts]
+    balance: {ring-hash: {by: "cookie:session"}}
 ´´´`,
 	"p2c": `
 It needs nothing said, and suits most services.
@@ -361,11 +475,9 @@ These words are known and refused with a message, so that nothing is dropped in 
 | where | words |
 |---|---|
 | the top | ´egress´ |
-| ´gateway´ | ´tls´ |
 | ´gateway.routes[]´ | ´compose´, ´transcode´ |
-| ´services.NAME´ | ´image´, ´build´, ´tls´, ´volumes´, ´secrets´, ´egress´ |
+| ´services.NAME´ | ´image´, ´build´, ´volumes´, ´secrets´, ´egress´ |
 | ´services.NAME.isolation´ | ´namespace´ |
-| ´services.NAME.protocol´ | ´http2´, ´grpc´, ´tcp´ |
 | ´services.NAME.address´ | ´dns:HOST:PORT´ |
 | ´services.NAME.scale´ | ´predict´, ´schedule´, ´vertical´ |
 | ´services.NAME.scale.slo´ | ´errors´ |
