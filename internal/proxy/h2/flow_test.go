@@ -290,6 +290,23 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// TestDrainBeforeHello: a connection that comes as the server drains hears SETTINGS
+// first, then that it is to go elsewhere.
+func TestDrainBeforeHello(t *testing.T) {
+	s := &h2.Server{Handle: func(x *exchange.Exchange) { x.Reply(200, "") }}
+	silent(t, s, func(r *raw) {
+		r.cancel()
+		synctest.Wait()
+		_, _ = io.WriteString(r.nc, http2.ClientPreface)
+		_ = r.WriteSettings()
+		_ = r.WriteSettingsAck()
+		r.hears("SETTINGS", "WINDOW 0", "GOAWAY 2147483647 NO_ERROR", "PING drain", "SETTINGS ack")
+		r.ask(1, true, getRoot...)
+		_ = r.WritePing(true, [8]byte{'d', 'r', 'a', 'i', 'n'})
+		r.hearsAll("HEADERS 1 :status=200 end", "GOAWAY 1 NO_ERROR", "EOF")
+	})
+}
+
 // pipe is an upstream's side of a tunnel.
 type pipe struct {
 	io.Reader
