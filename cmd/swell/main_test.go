@@ -17,6 +17,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc"
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 )
 
 // The test binary is also the command under test, and the services that it runs.
@@ -42,6 +44,10 @@ func service(name string) {
 	work, _ := time.ParseDuration(os.Getenv("WORK"))
 	workers, _ := strconv.Atoi(os.Getenv("WORKERS"))
 	time.Sleep(startup)
+	if name == "grpc" {
+		serveGRPC()
+		return
+	}
 	free := make(chan struct{}, max(1, workers))
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -95,6 +101,48 @@ func service(name string) {
 		os.Exit(1)
 	}
 	<-ctx.Done()
+}
+
+// calls answers the streams of gRPC's interoperability tests: messages as long as
+// they are asked for.
+type calls struct {
+	testgrpc.UnimplementedTestServiceServer
+}
+
+func (calls) FullDuplexCall(s grpc.BidiStreamingServer[testgrpc.StreamingOutputCallRequest, testgrpc.StreamingOutputCallResponse]) error {
+	for {
+		r, err := s.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, p := range r.GetResponseParameters() {
+			if err := s.Send(&testgrpc.StreamingOutputCallResponse{Payload: &testgrpc.Payload{Body: make([]byte, p.GetSize())}}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// serveGRPC serves them.
+func serveGRPC() {
+	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	s := grpc.NewServer()
+	testgrpc.RegisterTestServiceServer(s, calls{})
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	go func() {
+		<-ctx.Done()
+		time.AfterFunc(5*time.Second, s.Stop)
+		s.GracefulStop()
+	}()
+	_ = s.Serve(l)
 }
 
 // echo sends every message of a WebSocket back.

@@ -280,9 +280,13 @@ func up(outer context.Context, g *globals, f *upFlags, paths []string) error {
 			if err != nil {
 				return err
 			}
-			defer forget()
 			notify(log, "READY=1")
 			<-ctx.Done()
+			select {
+			case <-handed: // it is the other's by now, or will be at once
+			default:
+				forget()
+			}
 			return ctx.Err()
 		}},
 		{Name: "reload", Run: until(handed, func(ctx context.Context) error {

@@ -3,9 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +29,10 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 
 	"swell/internal/web"
 )
@@ -33,7 +44,9 @@ type upgrader struct {
 	dir     string
 	program string // what is started again
 	gateway string // host:port
+	secure  string // likewise, of TLS
 	admin   string
+	roots   *x509.CertPool
 	pidFile string
 	out     *safeBuffer
 	first   *exec.Cmd
@@ -54,15 +67,50 @@ func newUpgrader(t *testing.T) *upgrader {
 	u := &upgrader{t: t, dir: t.TempDir(), out: &safeBuffer{}}
 	u.program = filepath.Join(u.dir, "swell")
 	u.put(os.Args[0])
-	for _, a := range []*string{&u.gateway, &u.admin} {
+	for _, a := range []*string{&u.gateway, &u.secure, &u.admin} {
 		port, err := freePort()
 		if err != nil {
 			t.Fatal(err)
 		}
 		*a = "127.0.0.1:" + port
 	}
+	for i := range 2 {
+		u.certificate(fmt.Sprintf("tls%d", i))
+	}
 	u.Client, u.pidFile = web.NewClient(u.admin, ""), filepath.Join(u.dir, "pid")
 	return u
+}
+
+// certificate makes a certificate of the gateway that signs itself.
+func (u *upgrader) certificate(name string) {
+	u.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(int64(len(name))), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	for ext, b := range map[string]*pem.Block{".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(filepath.Join(u.dir, name+ext), pem.EncodeToMemory(b), 0o600); err != nil {
+			u.t.Fatal(err)
+		}
+	}
+	if u.roots == nil {
+		u.roots = x509.NewCertPool()
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.roots.AddCert(parsed)
 }
 
 // put makes another file the program.
@@ -81,7 +129,7 @@ func (u *upgrader) put(file string) {
 // services filled in.
 func (u *upgrader) write(text string) {
 	u.t.Helper()
-	text = strings.NewReplacer("GATEWAY", u.gateway, "SELF", os.Args[0]).Replace(text)
+	text = strings.NewReplacer("GATEWAY", u.gateway, "SECURE", u.secure, "SELF", os.Args[0]).Replace(text)
 	tmp := filepath.Join(u.dir, "new.yaml")
 	if err := os.WriteFile(tmp, []byte(text), 0o644); err != nil {
 		u.t.Fatal(err)
@@ -196,10 +244,10 @@ func (u *upgrader) pids() map[string]int {
 
 // strictLoad is a load whose every failure counts.
 type strictLoad struct {
-	t       *testing.T
-	gateway string
-	stop    chan struct{}
-	wg      sync.WaitGroup
+	t    *testing.T
+	u    *upgrader
+	stop chan struct{}
+	wg   sync.WaitGroup
 
 	gets, posts, echoes, streams atomic.Int64
 	mu                           sync.Mutex
@@ -227,14 +275,19 @@ type bodyOnce struct{ io.Reader }
 // get and post ask again and again, on connections that are kept.
 func (x *strictLoad) requests(n int) {
 	for i := range n {
-		client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: 30 * time.Second}
+		// Half of them over TLS, half of those by HTTP/2.
+		to := &http.Transport{MaxIdleConnsPerHost: 4, TLSClientConfig: &tls.Config{RootCAs: x.u.roots}, ForceAttemptHTTP2: i&4 != 0}
+		client, url := &http.Client{Transport: to, Timeout: 30 * time.Second}, "http://"+x.u.gateway+"/"
+		if i&2 != 0 {
+			url = "https://" + x.u.secure + "/"
+		}
 		x.wg.Go(func() {
 			defer client.CloseIdleConnections()
 			for k := 0; !x.over(); k++ {
 				if i%2 == 0 {
-					x.one(client, http.MethodGet, nil, &x.gets)
+					x.one(client, http.MethodGet, url, nil, &x.gets)
 				} else {
-					x.one(client, http.MethodPost, []byte(fmt.Sprintf("order %d of %d", k, i)), &x.posts)
+					x.one(client, http.MethodPost, url, []byte(fmt.Sprintf("order %d of %d", k, i)), &x.posts)
 				}
 				time.Sleep(time.Duration(i%5) * time.Millisecond)
 			}
@@ -242,12 +295,12 @@ func (x *strictLoad) requests(n int) {
 	}
 }
 
-func (x *strictLoad) one(client *http.Client, method string, body []byte, count *atomic.Int64) {
+func (x *strictLoad) one(client *http.Client, method, url string, body []byte, count *atomic.Int64) {
 	var r io.Reader
 	if body != nil {
 		r = bodyOnce{bytes.NewReader(body)}
 	}
-	req, err := http.NewRequest(method, "http://"+x.gateway+"/", r)
+	req, err := http.NewRequest(method, url, r)
 	if err != nil {
 		x.fail("%v", err)
 		return
@@ -275,7 +328,7 @@ func (x *strictLoad) one(client *http.Client, method string, body []byte, count 
 func (x *strictLoad) sockets(n int) {
 	x.t.Helper()
 	for i := range n {
-		c, _, err := websocket.Dial(x.t.Context(), "ws://"+x.gateway+"/ws", nil)
+		c, _, err := websocket.Dial(x.t.Context(), "ws://"+x.u.gateway+"/ws", nil)
 		if err != nil {
 			x.t.Fatal(err)
 		}
@@ -306,6 +359,58 @@ func (x *strictLoad) sockets(n int) {
 	}
 }
 
+// calls opens streams of gRPC, several to a connection, and echoes on them until the
+// end.
+func (x *strictLoad) calls(n int) {
+	x.t.Helper()
+	var conn *grpc.ClientConn
+	for i := range n {
+		if i%5 == 0 {
+			how := insecure.NewCredentials()
+			to := x.u.gateway
+			if i%2 == 0 {
+				how, to = credentials.NewTLS(&tls.Config{RootCAs: x.u.roots}), x.u.secure
+			}
+			var err error
+			if conn, err = grpc.NewClient("passthrough:///"+to, grpc.WithTransportCredentials(how)); err != nil {
+				x.t.Fatal(err)
+			}
+			x.t.Cleanup(func() { conn.Close() })
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		stream, err := testgrpc.NewTestServiceClient(conn).FullDuplexCall(ctx)
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		x.wg.Go(func() {
+			defer cancel()
+			for k := 0; !x.over(); k++ {
+				size := int32(1 + k%3000)
+				err := stream.Send(&testgrpc.StreamingOutputCallRequest{ResponseParameters: []*testgrpc.ResponseParameters{{Size: size}}})
+				if err == nil {
+					var got *testgrpc.StreamingOutputCallResponse
+					if got, err = stream.Recv(); err == nil && len(got.GetPayload().GetBody()) != int(size) {
+						err = fmt.Errorf("%d bytes of %d", len(got.GetPayload().GetBody()), size)
+					}
+				}
+				if err != nil {
+					x.fail("stream %d after %d messages: %v", i, k, err)
+					return
+				}
+				x.streams.Add(1)
+				time.Sleep(5 * time.Millisecond)
+			}
+			err := stream.CloseSend()
+			if err == nil {
+				if _, err = stream.Recv(); err == io.EOF {
+					return
+				}
+			}
+			x.fail("end of stream %d: %v", i, err)
+		})
+	}
+}
+
 // finish ends the load and reports.
 func (x *strictLoad) finish() {
 	x.t.Helper()
@@ -316,52 +421,67 @@ func (x *strictLoad) finish() {
 	if len(x.failures) > 0 {
 		x.t.Errorf("%d failures: %s", len(x.failures), strings.Join(x.failures[:min(20, len(x.failures))], "\n"))
 	}
-	if x.gets.Load() == 0 || x.posts.Load() == 0 || x.echoes.Load() == 0 {
+	if x.gets.Load() == 0 || x.posts.Load() == 0 || x.echoes.Load() == 0 || x.streams.Load() == 0 {
 		x.t.Error("a kind of load made nothing")
 	}
 }
 
 // version of the manifest: every reload changes something else.
-func manifestAt(n int) string {
+func manifestAt(n int) string { return manifestWith(n, 0) }
+
+// manifestWith has another environment for the service api with each level.
+func manifestWith(n, level int) string {
 	return fmt.Sprintf(`app: test
 gateway:
   listen: GATEWAY
-  limits: {idle-time: %ds}
+  limits: {idle-time: %[1]ds}
+  tls:
+    listen: SECURE
+    certificates: [{cert: tls%[6]d.crt, key: tls%[6]d.key}]
   routes:
     - match: {path: /ws}
       to: web
-    - match: {path: "/extra-%d/**"}
+    - match: {path: /grpc.testing.TestService/**}
+      to: orders
+    - match: {path: "/extra-%[2]d/**"}
       to: web
     - match: {path: /**}
       to: web
-      use: [{headers: {response: {set: {X-Version: "%d"}}}}]
+      use: [{headers: {response: {set: {X-Version: "%[3]d"}}}}]
 services:
   web:
     command: [SELF]
     env: {TEST_SERVICE: web, CALLEE_URL: "${edge:api.url}", WORK: 2ms, WORKERS: "64"}
     uses: [api]
     health: {path: /healthz, interval: 200ms}
-    balance: %s
+    balance: %[4]s
     scale: {min: 2, max: 2}
   api:
     command: [SELF]
-    env: {TEST_SERVICE: api}
+    env: {TEST_SERVICE: api, LEVEL: "%[5]d"}
     health: {path: /healthz, interval: 200ms}
     scale: {min: 2, max: 2}
-`, 60+n%7, n%5, n, []string{"round-robin", "p2c", "least-connections"}[n%3])
+  orders:
+    command: [SELF]
+    env: {TEST_SERVICE: grpc}
+    protocol: grpc
+    health: {tcp: true, interval: 200ms}
+    scale: {min: 2, max: 2}
+`, 60+n%7, n%5, n, []string{"round-robin", "p2c", "least-connections"}[n%3], level, n%2)
 }
 
 // TestUpgradeUnderLoad reloads a hundred times and upgrades five times, while GETs,
-// POSTs that nobody could send again, and WebSockets go on: nothing fails, nothing is
-// dropped, no instance is restarted.
+// POSTs that nobody could send again, WebSockets and streams of gRPC go on, in the clear
+// and over TLS: nothing fails, nothing is dropped, no instance is restarted.
 func TestUpgradeUnderLoad(t *testing.T) {
 	u := newUpgrader(t)
 	u.write(manifestAt(0))
 	u.start()
-	u.until("all are ready", func() bool { return len(u.pids()) == 4 })
+	u.until("all are ready", func() bool { return len(u.pids()) == 6 })
 	before := u.pids()
-	x := &strictLoad{t: t, gateway: u.gateway, stop: make(chan struct{})}
+	x := &strictLoad{t: t, u: u, stop: make(chan struct{})}
 	x.sockets(20)
+	x.calls(20)
 	x.requests(8)
 	processes := []int{u.pid()}
 	for n := 1; n <= 100; n++ {
@@ -415,9 +535,9 @@ func TestUpgradeFails(t *testing.T) {
 	u := newUpgrader(t)
 	u.write(manifestAt(1))
 	u.start()
-	u.until("all are ready", func() bool { return len(u.pids()) == 4 })
+	u.until("all are ready", func() bool { return len(u.pids()) == 6 })
 	before, pid := u.pids(), u.pid()
-	x := &strictLoad{t: t, gateway: u.gateway, stop: make(chan struct{})}
+	x := &strictLoad{t: t, u: u, stop: make(chan struct{})}
 	x.sockets(3)
 	x.requests(4)
 	failures := 0
@@ -449,7 +569,7 @@ func TestUpgradeFails(t *testing.T) {
 		_ = syscall.Kill(p, syscall.SIGKILL)
 		u.until("there is another", func() bool {
 			now := u.pids()
-			return len(now) == 4 && now[id] == 0
+			return len(now) == 6 && now[id] == 0
 		})
 		break
 	}
@@ -469,7 +589,7 @@ func TestUpgradeKeepsWatch(t *testing.T) {
 	u := newUpgrader(t)
 	u.write(manifestAt(1))
 	u.start()
-	u.until("all are ready", func() bool { return len(u.pids()) == 4 })
+	u.until("all are ready", func() bool { return len(u.pids()) == 6 })
 	u.upgrade()
 	u.gone("the first swell", u.first.Process.Pid)
 	if err := <-u.ended; err != nil {
@@ -479,7 +599,7 @@ func TestUpgradeKeepsWatch(t *testing.T) {
 		_ = syscall.Kill(p, syscall.SIGKILL)
 		u.until("there is another", func() bool {
 			now := u.pids()
-			return len(now) == 4 && now[id] == 0
+			return len(now) == 6 && now[id] == 0
 		})
 		break
 	}
@@ -493,7 +613,7 @@ func TestUpgradeKeepsWatch(t *testing.T) {
 		u.gone(id, p)
 	}
 	u.start()
-	u.until("all are ready", func() bool { return len(u.pids()) == 4 })
+	u.until("all are ready", func() bool { return len(u.pids()) == 6 })
 }
 
 // TestActivated listens where systemd listened, says so to it, and closes what is
