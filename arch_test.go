@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 
 // free are folders whose packages stand beside the architecture: programs that
 // use or build Swell, and contract suites.
-var free = []string{"examples", "benchmarks", "internal/web/bundle", "internal/driver/drivertest", "internal/filter/filtertest", "internal/balance/balancetest"}
+var free = []string{"examples", "benchmarks", "internal/web/bundle", "internal/driver/drivertest", "internal/filter/filtertest", "internal/balance/balancetest", "internal/proxy/conformance"}
 
 func TestImportsFollowTheTable(t *testing.T) {
 	seen := map[string]bool{}

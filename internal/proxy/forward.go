@@ -113,6 +113,8 @@ func (s *service) forward(x *exchange.Exchange) error {
 	e.Observe(now, now-st.begun, ok)
 	if whole {
 		s.judge(e, status)
+	} else {
+		grpcGuard(x)
 	}
 	return nil
 }

@@ -157,8 +157,8 @@ var grpcCauses = map[filter.Cause]grpcCode{
 // one of gRPC if a call is answered: HTTP status 200, the call's status and the text
 // as the message in the header, and no body (Trailers-Only). Other fields stay.
 func grpcAnswer(x *exchange.Exchange, code grpcCode, text string) {
-	grpc, web := grpcType(x.Request.Header.Get(exchange.ContentType))
-	if !grpc && !web {
+	kind := x.Request.Header.Get(exchange.ContentType)
+	if grpc, web := grpcType(kind); !grpc && !web {
 		return
 	}
 	r := &x.Response
@@ -166,11 +166,7 @@ func grpcAnswer(x *exchange.Exchange, code grpcCode, text string) {
 		r.Body.Close()
 	}
 	r.Status, r.Reason, r.Length, r.Body = 200, nil, 0, nil
-	if web {
-		r.Header.Set(exchange.ContentType, "application/grpc-web")
-	} else {
-		r.Header.Set(exchange.ContentType, "application/grpc")
-	}
+	r.Header.SetBytes(exchange.ContentType, kind) // clients want the codec that they named
 	var b [3]byte
 	r.Header.SetName(grpcStatus, string(strconv.AppendInt(b[:0], int64(code), 10)))
 	r.Header.SetName(grpcMessage, string(appendGRPCMessage(nil, text)))

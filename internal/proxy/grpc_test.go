@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ func FuzzGRPCTimeout(f *testing.F) {
 	})
 }
 
-func call(kind, timeout string) *exchange.Exchange {
+func newCall(kind, timeout string) *exchange.Exchange {
 	x := fakeExchange("POST", "/a.B/C")
 	x.Request.Header.AddName("content-type", kind)
 	if timeout != "" {
@@ -53,7 +54,7 @@ func call(kind, timeout string) *exchange.Exchange {
 }
 
 func TestAGRPCDeadlineIsKeptAndPassedOn(t *testing.T) {
-	x := call("application/grpc+proto", "10S")
+	x := newCall("application/grpc+proto", "10S")
 	grpcArrive(x)
 	if d := time.Until(x.Deadline); d > 10*time.Second || d < 9*time.Second {
 		t.Errorf("deadline in %v", d)
@@ -70,7 +71,7 @@ func TestAGRPCDeadlineIsKeptAndPassedOn(t *testing.T) {
 		t.Errorf("%s is passed on", v)
 	}
 	for _, kind := range []string{"application/json", "application/grpcish", ""} {
-		x := call(kind, "1S")
+		x := newCall(kind, "1S")
 		grpcArrive(x)
 		if !x.Deadline.IsZero() {
 			t.Errorf("%s got a deadline", kind)
@@ -79,17 +80,16 @@ func TestAGRPCDeadlineIsKeptAndPassedOn(t *testing.T) {
 }
 
 func TestFailuresOfGRPCCalls(t *testing.T) {
-	for kind, want := range map[string]string{
-		"application/grpc": "application/grpc", "application/grpc+proto": "application/grpc", "Application/gRPC;x=y": "application/grpc",
-		"application/grpc-web+proto": "application/grpc-web", "application/grpc-web-text": "application/grpc-web",
-		"text/plain": "",
+	for kind, call := range map[string]bool{
+		"application/grpc": true, "application/grpc+proto": true, "Application/gRPC;x=y": true,
+		"application/grpc-web+proto": true, "application/grpc-web-text": true, "text/plain": false,
 	} {
-		x := call(kind, "")
+		x := newCall(kind, "")
 		x.Reply(502, "no\nservice: 100 %")
 		x.Response.Header.AddName(reason, "s; connect")
 		grpcAnswer(x, grpcCauses[filter.Connect], "no\nservice: 100 %")
 		r := &x.Response
-		if want == "" {
+		if !call {
 			if r.Status != 502 || r.Body == nil {
 				t.Errorf("%s: status %d", kind, r.Status)
 			}
@@ -99,7 +99,7 @@ func TestFailuresOfGRPCCalls(t *testing.T) {
 		message, _ := r.Header.Lookup(grpcMessage)
 		_, why := r.Header.Lookup(reason)
 		if r.Status != 200 || r.Body != nil || r.Length != 0 || string(status) != "14" || string(message) != "no%0Aservice: 100 %25" ||
-			string(r.Header.Get(exchange.ContentType)) != want || !why {
+			string(r.Header.Get(exchange.ContentType)) != kind || !why {
 			t.Errorf("%s: status %d, grpc-status %s, grpc-message %s", kind, r.Status, status, message)
 		}
 		if n, whole := grpcOutcome(x); n != 503 || !whole {
@@ -143,5 +143,71 @@ func TestGRPCOutcomes(t *testing.T) {
 		if n, whole := grpcOutcome(x); n != c.want || whole != c.whole {
 			t.Errorf("%+v: %d, %v", c, n, whole)
 		}
+	}
+}
+
+// broken is a body that breaks after its pieces.
+type broken struct {
+	pieces []string
+	err    error
+}
+
+func (b *broken) Next() ([]byte, error) {
+	if len(b.pieces) == 0 {
+		return nil, b.err
+	}
+	p := b.pieces[0]
+	b.pieces = b.pieces[1:]
+	return []byte(p), nil
+}
+func (b *broken) Ready() bool { return true }
+func (b *broken) Close()      {}
+
+func TestAnAnswerOfGRPCThatBreaksBetweenMessagesEndsWithAStatus(t *testing.T) {
+	const one, two = "\x00\x00\x00\x00\x03abc", "\x00\x00\x00\x00\x00"
+	for _, c := range []struct {
+		pieces []string
+		err    error
+		want   string
+	}{
+		{nil, exchange.ErrTimeout, "4"},
+		{[]string{one, two, one + two}, exchange.ErrTimeout, "4"},
+		{[]string{one[:3], one[3:6], one[6:] + two[:1], two[1:]}, exchange.ErrClosed, "14"},
+		{[]string{one}, exchange.ErrMalformed, "13"},
+		{[]string{one, one[:6]}, exchange.ErrClosed, ""},
+		{[]string{one, two[:4]}, exchange.ErrTimeout, ""},
+		{[]string{one}, exchange.ErrGone, ""},
+		{[]string{one}, exchange.ErrRequest, ""},
+		{[]string{one}, io.EOF, ""},
+	} {
+		x := newCall("application/grpc", "")
+		b := &grpcBody{Body: &broken{c.pieces, c.err}, x: x}
+		var err error
+		for err == nil {
+			_, err = b.Next()
+		}
+		v, _ := x.Response.Trailer.Lookup(grpcStatus)
+		if string(v) != c.want || (err == io.EOF) != (c.want != "" || c.err == io.EOF) {
+			t.Errorf("%q, then %v: %v and status %q, want %q", c.pieces, c.err, err, v, c.want)
+		}
+	}
+}
+
+func TestAnAnswerOfGRPCWebThatBreaksEndsWithATrailerInTheBody(t *testing.T) {
+	x := newCall("application/grpc-web", "")
+	b := &grpcBody{Body: &broken{[]string{"\x00\x00\x00\x00\x01a"}, exchange.ErrTimeout}, x: x, web: true}
+	got := ""
+	for {
+		p, err := b.Next()
+		if err != nil {
+			if err != io.EOF {
+				t.Error(err)
+			}
+			break
+		}
+		got += string(p)
+	}
+	if want := "\x00\x00\x00\x00\x01a\x80\x00\x00\x00?grpc-status: 4\r\ngrpc-message: service  did not answer in time\r\n"; got != want {
+		t.Errorf("%q", got)
 	}
 }
