@@ -10,6 +10,8 @@ case ${1:-test} in
 test)
 	need chromium chromium
 	need promtool prometheus
+	need curl curl
+	need openssl openssl
 	need nginx nginx-light
 	/usr/bin/python3 -c 'import websockets' 2>/dev/null || missing="$missing python3-websockets"
 	;;

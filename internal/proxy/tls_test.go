@@ -18,6 +18,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -198,6 +199,94 @@ func TestTLSListener(t *testing.T) {
 	b.wait("handshakes are counted", func() bool {
 		return b.count("swell_tls_handshakes_total", "result", "ok", "version", "1.3") >= 2 && b.count("swell_tls_handshakes_total", "result", "not-tls", "version", "") == 1
 	})
+}
+
+// TestSlowOpenings has clients that say nothing, or half of what they should, before
+// their connection is open.
+func TestSlowOpenings(t *testing.T) {
+	a := newAuthority(t)
+	b := newBed(t)
+	u := newUpstream(t, echo)
+	snap := overTLS(t, to("s", u.addr), swell.TLS{Certificates: []swell.Certificate{a.issue("a", "a.test")}})
+	snap.Gateway.Limits.HeadTime = 200 * time.Millisecond
+	b.set(snap)
+	slow := func(addr, say string) {
+		t.Helper()
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		_ = nc.SetDeadline(time.Now().Add(patience))
+		_, _ = io.WriteString(nc, say)
+		if _, err := io.ReadAll(nc); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q at %s is waited for", say, addr)
+		}
+	}
+	slow(snap.Gateway.TLS.Listen, "")
+	slow(snap.Gateway.TLS.Listen, "\x16\x03\x01\x02\x00\x01")
+	b.wait("they are counted", func() bool {
+		return b.count("swell_tls_handshakes_total", "result", "timeout", "version", "") == 2
+	})
+	next := *snap
+	next.Gateway.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	b.set(&next)
+	for _, say := range []string{"", "PROXY TCP4 1.2.", local[:14]} {
+		slow(b.addr, say)
+		slow(snap.Gateway.TLS.Listen, say)
+	}
+}
+
+// TestExpiryIsShown looks at the metric.
+func TestExpiryIsShown(t *testing.T) {
+	a := newAuthority(t)
+	b := newBed(t)
+	b.set(overTLS(t, to("s"), swell.TLS{Certificates: []swell.Certificate{a.issue("a", "a.test", "b.test")}}))
+	w := httptest.NewRecorder()
+	b.hub.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if !strings.Contains(w.Body.String(), `swell_certificate_expiry_seconds{name="a.test"} 1`) {
+		t.Error(w.Body.String())
+	}
+}
+
+// TestProxyProtocolThrough passes a TCP connection on, with a header on both sides.
+func TestProxyProtocolThrough(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b := newBed(t)
+	u := to("s", l.Addr().String())
+	u.Protocol, u.Proxy = swell.TCP, 2
+	snap := one(u)
+	snap.Gateway.Routes = nil
+	snap.Gateway.TCP = []swell.TCPRoute{{Listen: freeAddr(t), Service: "s"}}
+	snap.Gateway.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	b.set(snap)
+	nc, err := net.Dial("tcp", snap.Gateway.TCP[0].Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(nc, "PROXY TCP6 2001:db8::1 2001:db8::2 1000 80\r\nhello"); err != nil {
+		t.Fatal(err)
+	}
+	in, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	_ = in.SetDeadline(time.Now().Add(patience))
+	peer, err := readProxy(in)
+	if err != nil || peer != netip.MustParseAddrPort("[2001:db8::1]:1000") {
+		t.Error(peer, err)
+	}
+	word := make([]byte, 5)
+	if _, err := io.ReadFull(in, word); err != nil || string(word) != "hello" {
+		t.Errorf("%q, %v", word, err)
+	}
 }
 
 func (b *bed) count(name string, labels ...string) uint64 {
