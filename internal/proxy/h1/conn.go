@@ -48,6 +48,13 @@ type conn struct {
 	stopped atomic.Bool             // reads of the body were interrupted
 	whole   atomic.Bool             // the request's body was read to its end
 
+	parking atomic.Bool // the sweep ended its wait so that it be parked
+	parked  atomic.Bool // it is; whoever resets this has the connection
+	leaves  bool        // serve ends and parks it
+	fixed   atomic.Bool // it can't be parked
+	known   bool        // the parker knows fd; under its mu
+	fd      int32
+
 	mu        sync.Mutex
 	informed  bool // 100 Continue went out: under mu
 	answering bool // the answer's head is going out: under mu
@@ -96,23 +103,36 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return p
 }
 
-// serve is the connection's life.
-func (c *conn) serve() {
+// serve is the connection's life, or what follows after it was parked.
+func (c *conn) serve(parked bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.door.Log.Error("connection", "panic", r, "stack", string(debug.Stack()))
+		} else if c.leaves {
+			c.leaves = false
+			c.in.free()
+			c.park()
+			return
 		}
-		c.in.free()
-		_ = c.nc.Close()
-		if c.client.IsValid() {
-			c.door.crowd.leave(c.client)
-		}
+		c.end()
 	}()
-	if !c.ready() {
+	if !parked && !c.ready() {
 		return
 	}
 	for c.receive() && c.exchange() {
 	}
+}
+
+// end ends the connection for good. It is called once, by whoever it belongs to.
+func (c *conn) end() {
+	c.in.free()
+	c.unpark()
+	_ = c.nc.Close()
+	if c.client.IsValid() {
+		c.door.crowd.leave(c.client)
+	}
+	c.door.forget(c)
+	c.door.wg.Done()
 }
 
 // ready has the connection opened; false if it ended, or spoke another protocol.
@@ -211,7 +231,9 @@ func (c *conn) receive() bool {
 			}
 		more:
 			if phaseOf(c.word.Load()) == idle {
-				c.word.enter(inHead)
+				if c.word.enter(inHead) {
+					c.stays()
+				}
 				c.door.sweep.wake()
 			}
 			fresh = in.w
@@ -224,8 +246,14 @@ func (c *conn) receive() bool {
 		}
 		n, err := c.read()
 		if n == 0 && err != nil {
-			if c.word.Load()&killed != 0 && c.x != nil && in.w > in.r {
-				return c.refuse(slowHead)
+			if c.word.Load()&killed != 0 {
+				if c.x != nil && in.w > in.r {
+					return c.refuse(slowHead)
+				}
+				if c.parking.Load() && in.w == in.r {
+					c.leaves = true
+					return false
+				}
 			}
 			c.close()
 			return false
@@ -312,8 +340,9 @@ func (c *conn) open() {
 func (c *conn) exchange() bool {
 	d, x := c.door, c.x
 	if c.word.enter(busy) {
-		// The sweep closed the idle connection as the request came. It is answered.
-		c.last = true
+		// The sweep ended the wait as the request came. It is answered; if the connection
+		// was to be closed, it is the last one.
+		c.last = c.last || !c.stays()
 		c.mu.Lock()
 		_ = c.nc.SetReadDeadline(time.Time{})
 		c.mu.Unlock()
@@ -466,6 +495,10 @@ func (c *conn) close() { _ = c.nc.Close() }
 // cut ends the connection whatever it does, from another goroutine.
 func (c *conn) cut() {
 	c.leave()
+	if c.parked.CompareAndSwap(true, false) {
+		c.end()
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_ = c.nc.Close()

@@ -153,6 +153,12 @@ func (p *Pool) get(x *exchange.Exchange, addr string, h *host) (*upstream, error
 	return u, err
 }
 
+// dialing is a connection that is being made.
+type dialing context.CancelFunc
+
+// Cut gives it up: its client left.
+func (d dialing) Cut() { d() }
+
 // dial makes a new connection.
 func (p *Pool) dial(x *exchange.Exchange, addr string, h *host) (*upstream, error) {
 	limit := p.o.DialTime
@@ -164,8 +170,17 @@ func (p *Pool) dial(x *exchange.Exchange, addr string, h *host) (*upstream, erro
 	}
 	ctx, cancel := context.WithTimeout(exchange.WithExchange(context.Background(), x), limit)
 	defer cancel()
+	if x.Leash != nil {
+		if !x.Leash.Hold(dialing(cancel)) {
+			return nil, exchange.ErrGone
+		}
+		defer x.Leash.Release()
+	}
 	nc, err := p.o.Dial(ctx, addr)
 	if err != nil {
+		if x.Leash != nil && x.Leash.Gone() {
+			return nil, exchange.ErrGone
+		}
 		if ctx.Err() != nil {
 			return nil, exchange.ErrTimeout
 		}

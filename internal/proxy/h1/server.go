@@ -113,6 +113,7 @@ type door struct {
 	drained int64 // when draining began
 	crowded bool  // accepting waits for room
 	crowd   crowd
+	parker  parker
 	wg      sync.WaitGroup
 }
 
@@ -203,10 +204,8 @@ func (d *door) admit(nc net.Conn) {
 	d.conns = append(d.conns, c)
 	d.mu.Unlock()
 	d.sweep.wake()
-	d.wg.Go(func() {
-		c.serve()
-		d.forget(c)
-	})
+	d.wg.Add(1) // until its end, parked or not
+	go c.serve(false)
 }
 
 func (d *door) forget(c *conn) {
@@ -256,10 +255,20 @@ func (d *door) drain() {
 	d.wg.Wait()
 	cut.Stop()
 	d.sweep.stop()
+	d.parker.stop()
 }
 
 // pass ends what took too long, and asks whether clients are still there.
 func (d *door) pass(now int64) (active, any bool) {
+	active, any, over := d.look(now)
+	for _, c := range over {
+		c.end()
+	}
+	return active, any
+}
+
+// look is pass, but for the parked connections that are to end.
+func (d *door) look(now int64) (active, any bool, over []*conn) {
 	draining := d.draining.Load()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -269,8 +278,8 @@ func (d *door) pass(now int64) (active, any bool) {
 	}
 	for _, c := range d.conns {
 		v := c.word.Load()
-		if v != c.seen {
-			c.seen, c.since, c.probeIn, c.finAt = v, now, int64(fastTick), 0
+		if v&^killed != c.seen {
+			c.seen, c.since, c.probeIn, c.finAt = v&^killed, now, int64(fastTick), 0
 		}
 		age := now - c.since
 		switch phaseOf(v) {
@@ -280,9 +289,16 @@ func (d *door) pass(now int64) (active, any bool) {
 				limit, age = int64(d.Linger), min(age, now-d.drained)
 				active = true
 			}
-			if age >= limit || evict > 0 && age > int64(d.Linger) {
-				c.kill(v)
+			switch {
+			case age >= limit || evict > 0 && age > int64(d.Linger):
+				if c.parked.CompareAndSwap(true, false) {
+					over = append(over, c)
+				} else {
+					c.kill(v)
+				}
 				evict--
+			case v&killed == 0 && age >= int64(parkAfter) && c.plain && !c.fixed.Load() && !c.parked.Load() && !draining:
+				c.askToPark(v)
 			}
 		case inHead:
 			active = true
@@ -294,5 +310,5 @@ func (d *door) pass(now int64) (active, any bool) {
 			c.look(v, now, age)
 		}
 	}
-	return active || d.crowded, len(d.conns) > 0
+	return active || d.crowded, len(d.conns) > 0, over
 }

@@ -47,6 +47,9 @@ func (w *word) enter(phase uint64) (wasKilled bool) {
 // kill ends the phase seen in v unless it is over.
 func (w *word) kill(v uint64) bool { return v&killed == 0 && w.CompareAndSwap(v, v|killed) }
 
+// spare takes back that the sweep ended the phase. It is the owner's.
+func (w *word) spare() { w.And(^uint64(killed)) }
+
 func phaseOf(v uint64) uint64 { return v & phaseBits }
 
 // sweeper calls pass now and then, never twice at a time.
