@@ -37,6 +37,17 @@ func (p *Plane) drainTime() (drain, linger time.Duration) {
 	return d, 0
 }
 
+// quicDrainTime is drainTime of listeners for QUIC. After HandOver it is next to
+// nothing: two processes read from one UDP socket, and each packet reaches but one of
+// them, so that neither old connections nor new ones would get far.
+func (p *Plane) quicDrainTime() time.Duration {
+	if p.handed.Load() > 0 {
+		return 10 * time.Millisecond
+	}
+	d, _ := p.drainTime()
+	return cmp.Or(d, 30*time.Second)
+}
+
 // stopAll has all listeners stop to accept.
 func (p *Plane) stopAll(fronts map[frontKey]*front) {
 	for _, f := range fronts {
