@@ -56,8 +56,8 @@ type conn struct {
 	mu        sync.Mutex
 	streams   map[uint32]*stream
 	flow      frames.Inflow
-	last      uint32     // the newest stream of the client's
-	reset     [64]uint32 // the streams that we reset last, of which more may come
+	last      uint32   // the newest stream of the client's
+	reset     []uint32 // the streams that we reset last, of which more may come: a ring
 	resetAt   int
 	running   int       // goroutines that haven't ended
 	done      sync.Cond // running is 0
@@ -104,7 +104,9 @@ func newConn(s *Server, nc net.Conn, peer netip.AddrPort, state *tls.ConnectionS
 	c.section.MaxBytes, c.section.MaxFields = s.Limits.Head, s.Limits.Fields
 	c.flow.Open(frames.DefaultWindow, s.Limits.Buffer)
 	c.now = exchange.Now()
+	c.since = c.now
 	c.heading.Store(c.now)
+	c.hello()
 	return c
 }
 
@@ -135,9 +137,7 @@ func (c *conn) converse(read []byte) (err error) {
 			err = &frames.Error{Code: frames.InternalError, Why: "internal"}
 		}
 	}()
-	if c.hello() != nil {
-		return c.w.Err()
-	}
+	c.flushSoon()
 	c.mu.Lock()
 	c.greeted = true
 	late := c.drainLate
@@ -160,21 +160,17 @@ func (c *conn) converse(read []byte) (err error) {
 	return err
 }
 
-// hello adds our SETTINGS.
-func (c *conn) hello() error {
+// hello adds our SETTINGS, before anything else.
+func (c *conn) hello() {
 	var p []byte
 	p = frames.AppendSetting(p, frames.MaxConcurrentStreams, uint32(c.s.Limits.Streams))
 	p = frames.AppendSetting(p, frames.MaxHeaderListSize, uint32(c.s.Limits.Head))
 	p = frames.AppendSetting(p, frames.EnableConnectProtocol, 1)
 	out := append(frames.AppendHead(nil, len(p), frames.Settings, 0, 0), p...)
-	c.mu.Lock()
 	if n := c.flow.Consume(0); n > 0 {
 		out = frames.AppendWindowUpdate(out, 0, n)
 	}
-	c.mu.Unlock()
-	err := c.w.Raw(out)
-	c.flushSoon()
-	return err
+	_ = c.w.Raw(out)
 }
 
 var errPreface = &frames.Error{Code: frames.ProtocolError, Why: "preface"}
@@ -201,6 +197,7 @@ func (c *conn) preface(read []byte) ([]byte, error) {
 // batch looks at all whole frames in read, hands out the streams that they began,
 // and returns what is left.
 func (c *conn) batch(read []byte) ([]byte, error) {
+	came := len(read)
 	for len(read) >= frames.HeadSize {
 		h := frames.ParseHead(read)
 		if h.Length > frames.MinFrame {
@@ -219,8 +216,8 @@ func (c *conn) batch(read []byte) ([]byte, error) {
 	}
 	if c.settled {
 		awaits := c.part != nil || len(read) > 0 && (len(read) < frames.HeadSize || frames.Type(read[3]) != frames.Data)
-		if since := c.heading.Load(); awaits && since == 0 {
-			c.heading.Store(c.now)
+		if since := c.heading.Load(); awaits && (since == 0 || c.part == nil && len(read) < came) {
+			c.heading.Store(c.now) // another frame than before
 		} else if !awaits && since != 0 {
 			c.heading.Store(0)
 		}

@@ -232,13 +232,20 @@ func (c *conn) fault(id uint32, code frames.Code, why string) *frames.Error {
 
 // noteReset remembers that we reset a stream; c.mu is held.
 func (c *conn) noteReset(id uint32) {
-	c.reset[c.resetAt%len(c.reset)] = id
-	c.resetAt++
+	if len(c.reset) < mostReset {
+		c.reset = append(c.reset, id)
+		return
+	}
+	c.reset[c.resetAt] = id
+	c.resetAt = (c.resetAt + 1) % mostReset
 }
+
+// mostReset is how many streams are remembered that we reset.
+const mostReset = 256
 
 // wasReset reports that we reset the stream not long ago, so that frames of it may
 // be on their way still; c.mu is held.
-func (c *conn) wasReset(id uint32) bool { return slices.Contains(c.reset[:], id) }
+func (c *conn) wasReset(id uint32) bool { return slices.Contains(c.reset, id) }
 
 func (c *conn) data(h frames.Head, p []byte) *frames.Error {
 	if h.Stream == 0 {

@@ -89,11 +89,9 @@ func (s *stream) answer() error {
 
 // sendHead adds the answer's head; after it there are no interim ones.
 func (s *stream) sendHead(end bool) error {
-	if s.x.Request.Expect { // another goroutine may be about to say 100
-		s.c.mu.Lock()
-		defer s.c.mu.Unlock()
-		s.answering = true
-	}
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.answering = true // another goroutine may be about to say 100
 	return s.out.Head(end, s.head)
 }
 

@@ -94,6 +94,10 @@ func (s *stream) recycle(server *Server) {
 func (s *stream) run() {
 	c, x := s.c, &s.x
 	q := &x.Request
+	if s.lost() { // before anything was done for it
+		s.end()
+		return
+	}
 	switch {
 	case s.bad != nil:
 		x.Reply(s.bad.status, s.bad.why)
@@ -120,7 +124,23 @@ func (s *stream) run() {
 	if c.s.Done != nil && s.bad == nil {
 		c.s.Done(x, err)
 	}
+	if x.Response.Close {
+		c.drain()
+	}
 	x.Response.Drop() // ends the body's sender, too
+	s.end()
+}
+
+// lost reports that the client left, or the connection ended.
+func (s *stream) lost() bool {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.dead
+}
+
+// end takes the stream off, and has what it added written. s is another's then.
+func (s *stream) end() {
+	c := s.c
 	s.finish()
 	_ = c.w.Flush()
 	c.mu.Lock()

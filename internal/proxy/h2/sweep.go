@@ -19,10 +19,19 @@ func (c *conn) look(now int64) {
 		c.w.Fail(exchange.ErrTimeout)
 		return
 	}
+	for range c.judge(now) {
+		c.s.refused(c.peer, slowReader.status, slowReader.slug, slowReader.why)
+	}
+}
+
+// judge is look's at the streams, and at what the connection is about. It returns
+// how many streams it ended because the client didn't take their answers.
+func (c *conn) judge(now int64) (slow int) {
+	l := &c.s.Limits
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return
+		return 0
 	}
 	for _, s := range c.streams {
 		if s.dead {
@@ -35,8 +44,8 @@ func (c *conn) look(now int64) {
 		if stuck(s.out.Waiting.Load(), &s.waitSeen, &s.waitAt, now, int64(l.WriteTime)) {
 			s.lose(exchange.ErrTimeout)
 			s.out.Reset(frames.Cancel)
-			c.s.refused(c.peer, slowReader.status, slowReader.slug, slowReader.why)
 			c.pushOut()
+			slow++
 		}
 	}
 	if n := c.activity.Load(); n != c.seen || len(c.streams) > 0 {
@@ -55,6 +64,7 @@ func (c *conn) look(now int64) {
 			c.quit()
 		}
 	}
+	return slow
 }
 
 // pushOut has what was added written by another goroutine; c.mu is held.

@@ -62,6 +62,9 @@ func (s *stream) join() error {
 	if errors.Is(in.err, exchange.ErrGone) {
 		return in.err
 	}
+	if in.whole { // the tunnel was closed because it can't be by half
+		return s.left(s.out.End())
+	}
 	if err == nil {
 		err = in.err
 	}
@@ -102,9 +105,10 @@ func (s *stream) fromTunnel() error {
 
 // inbound passes on what the client says.
 type inbound struct {
-	s   *stream
-	wg  sync.WaitGroup
-	err error
+	s     *stream
+	wg    sync.WaitGroup
+	err   error
+	whole bool // the client was done, and the tunnel had to be closed
 }
 
 func (in *inbound) run() {
@@ -117,6 +121,7 @@ func (in *inbound) run() {
 			if h, ok := t.(interface{ CloseWrite() error }); ok && h.CloseWrite() == nil {
 				return
 			}
+			in.whole = true
 			_ = t.Close()
 			return
 		}
