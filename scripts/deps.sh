@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs Debian packages that this tree runs beside Go and Node: for the tests
-# (deps.sh, deps.sh test) Chromium, promtool and nginx, for the benchmark beside other
+# (deps.sh, deps.sh test) Chromium, promtool, nginx, curl and openssl, for the benchmark beside other
 # proxies (deps.sh bench) those proxies, wrk and h2load. As another user than root, or
 # without apt-get, it names what is missing, and does without.
 set -eu
