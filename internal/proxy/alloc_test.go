@@ -16,8 +16,10 @@ import (
 )
 
 // constant is an instance that answers every request alike and allocates nothing.
-func constant(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func constant(t testing.TB) string { return constantAt(t, "127.0.0.1:0") }
+
+func constantAt(t testing.TB, addr string) string {
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +36,7 @@ func constant(t testing.TB) string {
 			conns = append(conns, c)
 			mu.Unlock()
 			wg.Go(func() {
+				defer c.Close()
 				buf := make([]byte, 8192)
 				n := 0
 				answer := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 55\r\n\r\n" + strings.Repeat("x", 55))

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -151,7 +152,7 @@ func (s *service) watch(e *endpoint) {
 	}
 	h := s.health
 	e.checks = s.plane.spawn(func(ctx context.Context) {
-		t := time.NewTicker(h.Interval)
+		t := time.NewTimer(rand.N(h.Interval)) // lest all are checked at once
 		defer t.Stop()
 		for failures := 0; ; {
 			select {
@@ -159,6 +160,7 @@ func (s *service) watch(e *endpoint) {
 				return
 			case <-t.C:
 			}
+			t.Reset(h.Interval)
 			if s.check(ctx, e) == nil {
 				failures = 0
 				continue

@@ -194,10 +194,18 @@ func (s *service) judgeOnce(r *rules) bool {
 		}
 	}
 	s.mu.Unlock()
-	for i, why := range r.judge(records) {
+	verdict := r.judge(records)
+	worst := make([]int, 0, len(verdict))
+	for i, why := range verdict {
 		if why != in {
-			s.eject(judged[i], why)
+			worst = append(worst, i)
 		}
+	}
+	slices.SortFunc(worst, func(a, b int) int { // not all may be taken out
+		return cmp.Or(cmp.Compare(records[a].success, records[b].success), cmp.Compare(records[b].latency, records[a].latency))
+	})
+	for _, i := range worst {
+		s.eject(judged[i], verdict[i])
 	}
 	return any
 }
