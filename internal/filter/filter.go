@@ -132,7 +132,7 @@ func (e Env) place() string { return cmp.Or(e.Service, e.Route, "gateway") }
 func Kind() *plug.Kind[Maker] {
 	return plug.NewKind("filter", timeoutEntry(), retryEntry(), accessLogEntry(), headersEntry(),
 		affinityEntry(), bodyLimitEntry(), circuitBreakerEntry(), concurrencyEntry(), fallbackEntry(),
-		faultEntry(), hedgeEntry(), mirrorEntry())
+		faultEntry(), grpcWebEntry(), hedgeEntry(), mirrorEntry())
 }
 
 // Chain wraps round in filters, the first outermost.

@@ -34,6 +34,7 @@ var ordinary = map[string]string{
 	"concurrency":     `{"limit":100,"queue":50,"wait":"1s"}`,
 	"fallback":        `{"status":200,"body":"[]","on":["no-endpoint",404]}`,
 	"fault":           `{"delay":{"time":"200ms","share":"10%"},"abort":{"status":503,"share":"5%"},"header":"X-Fault"}`,
+	"grpc-web":        ``,
 	"hedge":           `{"after":"10s"}`,
 	"mirror":          `{"to":"next","share":"1%"}`,
 	"headers":         `{"request":{"set":{"X-A":"1"},"remove":["x-b"]},"response":{"add":{"x-c":"2"}}}`,

@@ -28,36 +28,33 @@ type HedgeOptions struct {
 	Budget   unit.Percent `json:"budget" doc:"Further attempts allowed, as a share of the requests; a service with few requests may have one a second all the same."`
 }
 
-// HedgeAfter is a time, or a quantile of latencies.
-type HedgeAfter struct {
-	time     time.Duration
-	quantile float64 // 0: time holds
-}
+// HedgeAfter is a time, or a quantile of latencies, as text: "50ms", "p95".
+type HedgeAfter string
 
-// MarshalText writes it as it is read.
-func (a HedgeAfter) MarshalText() ([]byte, error) {
-	if a.quantile > 0 {
-		return strconv.AppendFloat([]byte{'p'}, a.quantile*100, 'g', 6, 64), nil
-	}
-	return unit.Duration(a.time).MarshalText()
-}
+// MarshalText writes the text.
+func (a HedgeAfter) MarshalText() ([]byte, error) { return []byte(a), nil }
 
 // UnmarshalText reads 50ms or p95.
 func (a *HedgeAfter) UnmarshalText(b []byte) error {
-	if p, ok := strings.CutPrefix(string(b), "p"); ok {
+	*a = HedgeAfter(b)
+	_, _, err := a.parse()
+	return err
+}
+
+// parse returns the quantile, in (0, 1), or else the time.
+func (a HedgeAfter) parse() (quantile float64, after time.Duration, err error) {
+	if p, ok := strings.CutPrefix(string(a), "p"); ok {
 		f, err := strconv.ParseFloat(p, 64)
 		if err != nil || f < 50 || f > 99.9 {
-			return fmt.Errorf("%q is not a quantile; it is from p50 to p99.9", b)
+			return 0, 0, fmt.Errorf("%q is not a quantile; it is from p50 to p99.9", a)
 		}
-		*a = HedgeAfter{quantile: f / 100}
-		return nil
+		return f / 100, 0, nil
 	}
 	var d unit.Duration
-	if err := d.UnmarshalText(b); err != nil {
-		return fmt.Errorf("%q is neither a time nor a quantile; write it as 50ms or p95", b)
+	if err := d.UnmarshalText([]byte(a)); err != nil {
+		return 0, 0, fmt.Errorf("%q is neither a time nor a quantile; write it as 50ms or p95", a)
 	}
-	*a = HedgeAfter{time: time.Duration(d)}
-	return nil
+	return 0, time.Duration(d), nil
 }
 
 // hedgeBody bounds the request bodies that are read before they are sent, so that
@@ -66,16 +63,19 @@ const hedgeBody = 64 << 10
 
 func hedgeEntry() plug.Entry[Maker] {
 	return plug.Named("hedge", "Sends a request that may be repeated to another instance as well when the first one is slow; the first good answer counts, and the other attempt is cut.",
-		HedgeOptions{After: HedgeAfter{quantile: 0.95}, Attempts: 2, Budget: 0.1}, func(o HedgeOptions) (Maker, error) {
+		HedgeOptions{After: "p95", Attempts: 2, Budget: 0.1}, func(o HedgeOptions) (Maker, error) {
+			q, after, err := o.After.parse()
 			switch {
-			case o.After.quantile == 0 && (o.After.time < time.Millisecond || o.After.time > time.Minute):
+			case err != nil:
+				return nil, fmt.Errorf("after: %w", err)
+			case q == 0 && (after < time.Millisecond || after > time.Minute):
 				return nil, errors.New("after is out of bounds; it is from 1ms to 1m, or a quantile such as p95")
 			case o.Attempts < 2 || o.Attempts > 4:
 				return nil, fmt.Errorf("attempts is %d; it is from 2 to 4", o.Attempts)
 			case o.Budget > 1 || o.Budget == 0:
 				return nil, errors.New("budget is out of bounds; it is over 0% and at most 100%")
 			}
-			return func(env Env) Filter { return newHedger(o, env.complete()).filter }, nil
+			return func(env Env) Filter { return newHedger(o, q, after, env.complete()).filter }, nil
 		})
 }
 
@@ -84,19 +84,20 @@ func hedgeEntry() plug.Entry[Maker] {
 // own, so that an answer never waits for the one that lost; that ends before the
 // exchange does.
 type hedger struct {
-	o      HedgeOptions
-	learn  quantile
-	budget *budget
-	env    Env
-	ended  func(*exchange.Exchange) // made once
-	races  sync.Pool
+	attempts int
+	after    time.Duration // 0: as learned
+	learn    quantile
+	budget   *budget
+	env      Env
+	ended    func(*exchange.Exchange) // made once
+	races    sync.Pool
 
 	sent, won, refused Counter
 }
 
-func newHedger(o HedgeOptions, env Env) *hedger {
+func newHedger(o HedgeOptions, q float64, after time.Duration, env Env) *hedger {
 	h := &hedger{
-		o: o, learn: quantile{q: o.After.quantile}, budget: newBudget(float64(o.Budget)), env: env,
+		attempts: o.Attempts, after: after, learn: quantile{q: q}, budget: newBudget(float64(o.Budget)), env: env,
 		sent:    env.counter("swell_hedges_total"),
 		won:     env.counter("swell_hedges_won_total"),
 		refused: env.counter("swell_hedges_refused_total"),
@@ -112,9 +113,9 @@ func (h *hedger) filter(next Round) Round {
 		if !hedgeable(x) {
 			return next(x)
 		}
-		after := int64(h.o.After.time)
-		if h.o.After.quantile > 0 {
-			if after = h.learn.value(); after == 0 {
+		after := h.after
+		if after == 0 {
+			if after = time.Duration(h.learn.value()); after == 0 {
 				begun := exchange.Now()
 				err := next(x)
 				if err == nil {
@@ -128,7 +129,7 @@ func (h *hedger) filter(next Round) Round {
 			r.free()
 			return err
 		}
-		return r.run(x, next, max(time.Duration(after), time.Millisecond))
+		return r.run(x, next, max(after, time.Millisecond))
 	}
 }
 
@@ -171,8 +172,8 @@ type try struct {
 }
 
 func newRace(h *hedger) *race {
-	r := &race{h: h, results: make(chan *try, h.o.Attempts)}
-	for range h.o.Attempts {
+	r := &race{h: h, results: make(chan *try, h.attempts)}
+	for range h.attempts {
 		t := &try{race: r, fork: exchange.NewFork()}
 		t.run = t.attempt
 		r.tries = append(r.tries, t)
@@ -296,7 +297,7 @@ func (r *race) run(x *exchange.Exchange, next Round, after time.Duration) error 
 		case t := <-r.results:
 			r.running--
 			t.back = true
-			if t == r.tries[0] && h.o.After.quantile > 0 && t.err == nil {
+			if t == r.tries[0] && h.after == 0 && t.err == nil {
 				h.learn.add(t.took)
 			}
 			good := t.err == nil && t.fork.Response.Status < 500
@@ -336,7 +337,7 @@ func (r *race) decide(x *exchange.Exchange, t *try) error {
 		}
 	}
 	r.mu.Unlock()
-	if first := r.tries[0]; t != first && h.o.After.quantile > 0 && r.running > 0 {
+	if first := r.tries[0]; t != first && h.after == 0 && r.running > 0 {
 		h.learn.add(exchange.Now() - first.begun) // it took longer than that
 	}
 	if r.started > 1 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -94,6 +95,41 @@ func TestHedgingCutsTheTailOfASlowInstance(t *testing.T) {
 		t.Error("no hedge won")
 	}
 	b.wait("the slow attempts are cut", func() bool { return cut.Load() > 0 })
+	b.idle("s")
+}
+
+// An instance whose host is gone answers no connection attempt: neither the answer nor
+// the next request waits for the attempt that was cut.
+func TestHedgingCutsADialThatHangs(t *testing.T) {
+	u := newUpstream(t, nil)
+	const lost = "192.0.2.1:80"
+	var hung atomic.Int64
+	b := newBed(t, func(o *Options) {
+		var d net.Dialer
+		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			if addr != lost {
+				return d.DialContext(ctx, "tcp", addr)
+			}
+			hung.Add(1)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		o.Pool.DialTime = patience
+	})
+	up := to("s", u.addr, lost)
+	up.Balance = swell.Use{Name: "round-robin"}
+	up.Use = []swell.Use{use("hedge", `{"after":"5ms","budget":"100%"}`)}
+	b.set(one(up))
+	c := client(t)
+	begun := time.Now()
+	for range 8 {
+		if code, text, _ := get(t, c, "http://"+b.addr+"/"); code != 200 || text != u.addr {
+			t.Errorf("%d %q", code, text)
+		}
+	}
+	if hung.Load() == 0 || time.Since(begun) >= patience {
+		t.Errorf("%d dials hung; it took %v", hung.Load(), time.Since(begun))
+	}
 	b.idle("s")
 }
 
