@@ -333,6 +333,12 @@ features:
   compressions: [COMPRESSION_IDENTITY, COMPRESSION_GZIP, COMPRESSION_BR, COMPRESSION_ZSTD, COMPRESSION_DEFLATE, COMPRESSION_SNAPPY]
 `
 
+const web = `
+features:
+  supportsTls: false
+  protocols: [PROTOCOL_GRPC_WEB]
+`
+
 func TestConnectConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the suite's programs")
@@ -340,4 +346,5 @@ func TestConnectConformance(t *testing.T) {
 	t.Run("in the clear", func(t *testing.T) { suite(t, inTheClear, "", 1130) })
 	t.Run("TLS", func(t *testing.T) { suite(t, overTLS, "", 1130) })
 	t.Run("compressed", func(t *testing.T) { suite(t, compressed, "", 1130) })
+	t.Run("gRPC-Web to a service that speaks gRPC", func(t *testing.T) { suite(t, web, "web", 300) })
 }
