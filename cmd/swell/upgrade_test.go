@@ -683,3 +683,110 @@ func TestActivated(t *testing.T) {
 	_ = syscall.Kill(u.pid(), syscall.SIGTERM)
 	u.until("STOPPING=1", heard("STOPPING=1"))
 }
+
+// TestUpgradeEndsInstancesInPeace replaces all instances after an upgrade, while the
+// process before still has a WebSocket to one of them: that one ends when the
+// WebSocket does.
+func TestUpgradeEndsInstancesInPeace(t *testing.T) {
+	u := newUpgrader(t)
+	u.write(manifestAt(1))
+	u.start()
+	u.until("all are ready", func() bool { return len(u.pids()) == 6 })
+	before := u.pids()
+	c, _, err := websocket.Dial(t.Context(), "ws://"+u.gateway+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	echo := func() {
+		t.Helper()
+		err := c.Write(t.Context(), websocket.MessageText, []byte("are you there"))
+		if err == nil {
+			_, _, err = c.Read(t.Context())
+		}
+		if err != nil {
+			t.Fatalf("the WebSocket: %v", err)
+		}
+	}
+	echo()
+	first := u.pid()
+	u.upgrade()
+	u.upgrade() // two processes further on
+	u.write(strings.ReplaceAll(manifestAt(1), "WORK: 2ms", "WORK: 1ms"))
+	kept := func() (id string, n int) {
+		for i, pid := range before {
+			if strings.HasPrefix(i, "web-") && runs(pid) {
+				id = i
+				n++
+			}
+		}
+		return id, n
+	}
+	u.until("the other instance is replaced", func() bool {
+		ready := 0
+		for id := range u.pids() {
+			if strings.HasPrefix(id, "web-") && before[id] == 0 {
+				ready++
+			}
+		}
+		_, n := kept()
+		return ready == 2 && n <= 1
+	})
+	id, n := kept()
+	if n != 1 {
+		t.Fatalf("%d of the instances before are there", n)
+	}
+	list, err := u.Instances(t.Context(), "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range list {
+		if i.ID == id && i.State != "draining" {
+			t.Errorf("%s is %s", id, i.State)
+		}
+	}
+	for range 10 {
+		echo()
+		time.Sleep(20 * time.Millisecond)
+	}
+	if !runs(first) {
+		t.Error("the first process ended before its last connection")
+	}
+	if err := c.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Error(err)
+	}
+	u.gone(id, before[id])
+	u.gone("the first swell", first)
+}
+
+// TestDrainSaysSo: /readyz says no as soon as draining begins, while what is in
+// flight is answered.
+func TestDrainSaysSo(t *testing.T) {
+	loadTime(t)
+	s := startSwell(t, `
+  web:
+    command: [SELF]
+    env: {TEST_SERVICE: web, WORK: 2s}
+    health: {path: /healthz}
+`)
+	s.untilReady("web", 1)
+	result := s.inFlight()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	s.until("/readyz says no", func() bool {
+		err := s.Ready(t.Context())
+		return err != nil && strings.Contains(err.Error(), "draining")
+	})
+	select {
+	case err := <-result:
+		t.Fatalf("the request ended first: %v", err)
+	default:
+	}
+	if err := <-result; err != nil {
+		t.Errorf("the request in flight: %v", err)
+	}
+	if code := s.code(30 * time.Second); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}

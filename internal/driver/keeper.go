@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,8 +25,12 @@ import (
 // keeperSign is what a keeper signs the lock with.
 const keeperSign = "keeper"
 
-// dismissal is what a keeper is told when there is nothing for it to do.
+// dismissal is what a keeper is told, after whose it is, when there is nothing for it
+// to do.
 const dismissal = 'd'
+
+// patienceForEnd is how long a keeper waits for the lock of a Swell that ends.
+const patienceForEnd = time.Minute
 
 // Keep is the keeper of the state directory dir: it waits for the end of in, and
 // ends the instances whose run files it finds then, unless it was dismissed or
@@ -33,14 +38,18 @@ const dismissal = 'd'
 // be the last to go.
 func Keep(dir string, in io.Reader, log *slog.Logger) error {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
-	var b [1]byte
-	if n, err := io.ReadFull(in, b[:]); n == 1 {
-		return nil
-	} else if !errors.Is(err, io.EOF) {
+	told, err := io.ReadAll(io.LimitReader(in, 64))
+	if err != nil {
 		return fmt.Errorf("wait for Swell's end: %w", err)
 	}
+	master, last, _ := strings.Cut(string(told), "\n")
+	if last != "" {
+		return nil // dismissed
+	}
 	s := &state{runs: filepath.Join(dir, "run")}
-	if err := s.take(dir, keeperSign, 0); err != nil {
+	// The pipe may end before the lock, as the system ends a process step by step: as
+	// long as the lock is signed by it, it is waited for.
+	if err := s.take(dir, keeperSign, master, patienceForEnd); err != nil {
 		if errors.Is(err, errInUse) {
 			return nil // it has seen to what was left behind
 		}
@@ -98,7 +107,10 @@ func startKeeper(command []string) (*exec.Cmd, *os.File, error) {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdin, cmd.Stderr = r, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal's signals
-	err = cmd.Start()
+	_, err = fmt.Fprintf(w, "%d\n", os.Getpid())
+	if err == nil {
+		err = cmd.Start()
+	}
 	_ = r.Close()
 	if err != nil {
 		_ = w.Close()

@@ -45,7 +45,7 @@ func openState(dir string, shared *os.File, log *slog.Logger) (*state, error) {
 		s.sign(strconv.Itoa(os.Getpid()))
 		return s, nil
 	}
-	if err := s.take(dir, strconv.Itoa(os.Getpid()), patienceForKeeper); err != nil {
+	if err := s.take(dir, strconv.Itoa(os.Getpid()), keeperSign, patienceForKeeper); err != nil {
 		return nil, err
 	}
 	if err := s.clean(log); err != nil {
@@ -61,8 +61,9 @@ var errInUse = errors.New("in use by another Swell")
 // killed a moment ago.
 const patienceForKeeper = 10 * time.Second
 
-// take locks the directory, and signs the lock.
-func (s *state) take(dir, by string, patience time.Duration) error {
+// take locks the directory, and signs the lock. While it is another's, who signed
+// so, it is waited for that long.
+func (s *state) take(dir, by, another string, patience time.Duration) error {
 	name := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -78,7 +79,7 @@ func (s *state) take(dir, by string, patience time.Duration) error {
 		b, _ := os.ReadFile(name)
 		held := strings.TrimSpace(string(b))
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			if held == keeperSign && time.Now().Before(end) {
+			if held == another && time.Now().Before(end) {
 				continue
 			}
 			err = fmt.Errorf("the state directory %s is %w, process %s: stop that one, or choose another directory", dir, errInUse, held)
