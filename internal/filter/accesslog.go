@@ -8,6 +8,10 @@ import (
 )
 
 // AccessLogOptions are the options of access-log.
+//
+// Lines that tools for web servers read:
+//
+//	access-log: {format: common}
 type AccessLogOptions struct {
 	Format string `json:"format" doc:"json, or common for the Common Log Format." enum:"json,common"`
 }

@@ -19,7 +19,7 @@ import (
 //
 //	concurrency: {limit: 100, queue: 50, wait: 1s}
 type ConcurrencyOptions struct {
-	Limit Limits        `json:"limit" doc:"How many requests may be in flight here at a time."`
+	Limit Limits        `json:"limit" doc:"How many requests may be in flight here at a time; at the gateway each route counts for itself."`
 	Queue int           `json:"queue" doc:"How many more may wait, in order, until one ends; 0 is none."`
 	Wait  unit.Duration `json:"wait" doc:"How long each waits at most, shorter if its time is over sooner; then it is answered 503."`
 }

@@ -11,6 +11,10 @@ import (
 )
 
 // HeadersOptions are the options of headers.
+//
+// The service learns that it is asked over HTTPS, and tells nobody what it runs on:
+//
+//	headers: {request: {set: {X-Scheme: https}}, response: {remove: [X-Powered-By, Server]}}
 type HeadersOptions struct {
 	Request  HeaderChange `json:"request" doc:"What changes in the request before it is forwarded."`
 	Response HeaderChange `json:"response" doc:"What changes in the response before it is sent."`
