@@ -1,8 +1,11 @@
 package h1
 
 import (
+	"runtime/debug"
 	"sync"
 	"time"
+
+	"swell/internal/exchange"
 )
 
 // parkAfter is how long a connection is idle before its goroutine ends. A goroutine's
@@ -17,6 +20,31 @@ type parker struct {
 	conns map[int32]*conn
 	off   bool // parking failed, or is over
 	ended chan struct{}
+
+	count   int   // parked since memory was given back
+	last    int64 // when the last one was
+	trimmed int64 // when memory was given back
+}
+
+// When so many connections have been parked, none lately, and nothing else goes on,
+// the memory of their stacks is given back, at most once in trimEvery. By itself, Go would collect it
+// when new garbage makes it worthwhile, which idle connections never do.
+const (
+	trimCount = 500
+	trimEvery = int64(30 * time.Second)
+)
+
+// trim gives memory back to the system if that is worthwhile.
+func (p *parker) trim(now int64) {
+	p.mu.Lock()
+	due := p.count >= trimCount && now-p.last >= int64(time.Second) && (p.trimmed == 0 || now-p.trimmed >= trimEvery)
+	if due {
+		p.count, p.trimmed = 0, now
+	}
+	p.mu.Unlock()
+	if due {
+		debug.FreeOSMemory()
+	}
 }
 
 // askToPark ends the wait of a connection that is idle in the phase seen in v.
@@ -93,6 +121,8 @@ func (p *parker) add(c *conn) bool {
 	}); e != nil {
 		return false
 	}
+	p.count++
+	p.last = exchange.Now()
 	return err == nil || !c.parked.CompareAndSwap(true, false)
 }
 

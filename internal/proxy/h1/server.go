@@ -264,6 +264,9 @@ func (d *door) pass(now int64) (active, any bool) {
 	for _, c := range over {
 		c.end()
 	}
+	if !active {
+		d.parker.trim(now)
+	}
 	return active, any
 }
 
