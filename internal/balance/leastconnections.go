@@ -8,8 +8,8 @@ import (
 )
 
 // leastConnections takes the endpoint with the fewest requests in flight for its
-// weight, as nginx's least_conn and HAProxy's leastconn do; among equals it goes
-// around.
+// weight, as nginx's least_conn and HAProxy's leastconn do; equals get it in turn, or as
+// often as their weights say.
 //
 // Up to fewExact endpoints it looks at all of them. nginx does so for any number, and
 // pays for each; HAProxy keeps a tree that every request locks twice. Beyond
@@ -44,7 +44,7 @@ func (b *leastConnections) Pick(r *Request) *Endpoint {
 	eps := set.endpoints
 	var best least
 	if len(eps) <= fewExact {
-		best.all(r, eps, int((b.next.Add(1)-1)%uint32(len(eps))), true)
+		best.all(r, set, int((b.next.Add(1)-1)%uint32(len(eps))), true)
 	} else {
 		for range draws {
 			if e := set.draw(rand.Uint64()); r.takes(e) {
@@ -53,7 +53,7 @@ func (b *leastConnections) Pick(r *Request) *Endpoint {
 		}
 	}
 	if best.e == nil {
-		best.all(r, eps, rand.IntN(len(eps)), false)
+		best.all(r, set, rand.IntN(len(eps)), false)
 	}
 	return best.e
 }
@@ -62,25 +62,36 @@ func (b *leastConnections) Pick(r *Request) *Endpoint {
 type least struct {
 	e    *Endpoint
 	busy float32
+	sum  int // of the weights of those that are as busy
 }
 
-func (l *least) offer(r *Request, e *Endpoint) {
-	// One more in flight, so that among idle ones the heavier comes first.
-	k := r.busy(e) + 1
-	if l.e == nil || k*float32(l.e.Weight) < l.busy*float32(e.Weight) {
-		l.e, l.busy = e, k
+// offer takes e if it is less busy for its weight.
+func (l *least) offer(r *Request, e *Endpoint) (equal bool) {
+	k := r.busy(e)
+	if l.e != nil {
+		a, b := k*float32(l.e.Weight), l.busy*float32(e.Weight)
+		if a >= b {
+			return a == b
+		}
 	}
+	l.e, l.busy, l.sum = e, k, e.Weight
+	return false
 }
 
 // all offers all endpoints, the one at at first.
-func (l *least) all(r *Request, eps []*Endpoint, at int, warm bool) {
-	for range eps {
-		e := eps[at]
-		if at++; at == len(eps) {
+func (l *least) all(r *Request, set *alias, at int, warm bool) {
+	for range set.endpoints {
+		e := set.endpoints[at]
+		if at++; at == len(set.endpoints) {
 			at = 0
 		}
-		if warm && r.takes(e) || !warm && r.usable(e) {
-			l.offer(r, e)
+		if warm && !r.takes(e) || !warm && !r.usable(e) {
+			continue
+		}
+		if l.offer(r, e) && set.cells != nil {
+			if l.sum += e.Weight; rand.IntN(l.sum) < e.Weight {
+				l.e, l.busy = e, r.busy(e)
+			}
 		}
 	}
 }

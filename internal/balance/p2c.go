@@ -10,11 +10,12 @@ import (
 // p2c takes the better of two endpoints that chance names: "the power of two
 // choices" (Mitzenmacher, IEEE TPDS 12(10), 2001), which is nearly as good as the
 // best of all and, unlike that, doesn't send everybody to the same one. Better is
-// the lower of latency × (requests in flight + 1) ÷ weight, where latency is the
+// the lower of latency × (requests in flight ÷ relative weight + 1), where latency is the
 // peak EWMA that Finagle (twitter.github.io/finagle, "P2C + Peak EWMA") and
 // Linkerd use: it notices a slow endpoint within one answer. One that doesn't answer
 // at all is noticed without: its latency is at least as long as it has been silent
-// with a request to answer.
+// with a request to answer. Chance names endpoints as often as their weights say, so
+// that these are kept to where little is in flight, too.
 //
 // Where much is in flight, latency tells what was, and requests in flight what is.
 // Then the rule is that of Prequal (Wydrowski, Kleinberg, Rumble, Archer: Load is not
@@ -24,7 +25,7 @@ import (
 // what it has in flight. Prequal's probes are spared: a data plane knows what it has
 // in flight itself.
 type p2c struct {
-	set atomic.Pointer[[]*Endpoint]
+	set atomic.Pointer[alias]
 	hot atomic.Int64 // quantile of requests in flight by weight, in 1 ÷ hotUnit
 }
 
@@ -37,6 +38,9 @@ const (
 	// still be better: one that fails or hangs has nothing in flight either (the
 	// paper calls that sinkholing).
 	sinkhole = 8
+	// noise is how much more the load of the one that chance named first may be: with
+	// less between them, that they are named by weight is worth more.
+	noise = 1.05
 	// hotFrom is how much must be in flight for it to say more than chance does.
 	hotFrom = 4 * hotUnit
 )
@@ -46,14 +50,14 @@ func p2cEntry() plug.Entry[Maker] {
 		struct{}{}, func(struct{}) (Maker, error) { return func() Balancer { return new(p2c) }, nil })
 }
 
-func (p *p2c) Update(endpoints []*Endpoint) { p.set.Store(&endpoints) }
+func (p *p2c) Update(endpoints []*Endpoint) { p.set.Store(newAlias(endpoints)) }
 
 func (p *p2c) Pick(r *Request) *Endpoint {
 	set := p.set.Load()
 	if set == nil {
 		return nil
 	}
-	eps := *set
+	eps := set.endpoints
 	n := uint32(len(eps))
 	if n == 0 {
 		return nil
@@ -66,15 +70,10 @@ func (p *p2c) Pick(r *Request) *Endpoint {
 	}
 	for range 3 {
 		word := rand.Uint64()
-		i := uint32(uint64(uint32(word)) * uint64(n) >> 32)
-		j := uint32((word >> 32) * uint64(n-1) >> 32)
-		if j >= i {
-			j++
-		}
-		a, b := eps[i], eps[j]
+		a, b := set.two(word)
 		switch useA, useB := r.takes(a), r.takes(b); {
 		case useA && useB:
-			return p.better(r, a, b, word)
+			return p.better(r, set, a, b, word)
 		case useA:
 			return a
 		case useB:
@@ -91,7 +90,7 @@ func (p *p2c) Pick(r *Request) *Endpoint {
 			at = 0
 		}
 		if r.usable(e) {
-			if l := r.load(e); best == nil || l < least {
+			if l := r.load(e, set.mean); best == nil || l < least {
 				best, least = e, l
 			}
 		}
@@ -99,14 +98,39 @@ func (p *p2c) Pick(r *Request) *Endpoint {
 	return best
 }
 
+// two names two different endpoints, of which there are at least two.
+func (a *alias) two(word uint64) (x, y *Endpoint) {
+	if a.cells == nil {
+		n := uint64(len(a.endpoints))
+		i := uint64(uint32(word)) * n >> 32
+		j := (word >> 32) * (n - 1) >> 32
+		if j >= i {
+			j++
+		}
+		return a.endpoints[i], a.endpoints[j]
+	}
+	x = a.draw(word)
+	for range 3 {
+		if y = a.draw(rand.Uint64()); y != x {
+			return x, y
+		}
+	}
+	// One of them weighs more than all others: any of those.
+	i := rand.IntN(len(a.endpoints))
+	if y = a.endpoints[i]; y == x {
+		y = a.endpoints[(i+1)%len(a.endpoints)]
+	}
+	return x, y
+}
+
 // better chooses between two.
-func (p *p2c) better(r *Request, a, b *Endpoint, word uint64) *Endpoint {
-	flightA, flightB := r.flight(a), r.flight(b)
+func (p *p2c) better(r *Request, set *alias, a, b *Endpoint, word uint64) *Endpoint {
+	flightA, flightB := int64(r.flight(a, set.mean)*hotUnit), int64(r.flight(b, set.mean)*hotUnit)
 	hot := p.hot.Load()
 	if word&7 == 0 || flightA > 2*hot+hotUnit {
 		p.learn(hot, flightA, flightB)
 	}
-	loadA, loadB := r.load(a), r.load(b)
+	loadA, loadB := r.load(a, set.mean), r.load(b, set.mean)
 	if hot >= hotFrom {
 		switch hotA, hotB := flightA > hot, flightB > hot; {
 		case hotA && hotB && flightA != flightB:
@@ -120,7 +144,7 @@ func (p *p2c) better(r *Request, a, b *Endpoint, word uint64) *Endpoint {
 			return a
 		}
 	}
-	if loadB < loadA {
+	if loadB*noise < loadA {
 		return b
 	}
 	return a
@@ -142,25 +166,25 @@ func (p *p2c) learn(hot, a, b int64) {
 	p.hot.Store(max(0, hot))
 }
 
-// flight is what e has in flight for its weight, in 1 ÷ hotUnit.
-func (r *Request) flight(e *Endpoint) int64 {
-	return int64(r.busy(e) * hotUnit / float32(e.Weight))
+// flight is what e has in flight for its weight, relative to the mean weight.
+func (r *Request) flight(e *Endpoint, mean float32) float32 {
+	return r.busy(e) * mean / float32(e.Weight)
 }
 
 // load is what an endpoint's next request would have to wait for, in a manner of
 // speaking. An endpoint that has never answered gets one request to show itself:
 // its load is the lowest while it has none, and the highest while it has.
-func (r *Request) load(e *Endpoint) float32 {
-	busy := r.busy(e)
+func (r *Request) load(e *Endpoint, mean float32) float32 {
+	flight := r.flight(e, mean)
 	latency := e.Latency(r.Now)
 	if latency == 0 {
-		if busy == 0 {
+		if flight == 0 {
 			return 0
 		}
 		latency = unproven
 	}
 	latency = max(latency, e.silent(r.Now))
-	return latency * (busy + 1) / float32(e.Weight)
+	return latency * (flight + 1)
 }
 
 // unproven is the latency, in microseconds, that an endpoint without an answer so

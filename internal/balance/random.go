@@ -39,7 +39,8 @@ func (b *random) Pick(r *Request) *Endpoint {
 // alias draws endpoints by weight.
 type alias struct {
 	endpoints []*Endpoint
-	cells     []cell // nil if all weigh the same
+	cells     []cell  // nil if all weigh the same
+	mean      float32 // weight
 }
 
 // cell is a column of Vose's table: with a probability of keep ÷ 2^32 it is its own
@@ -48,13 +49,16 @@ type cell struct{ keep, other uint32 }
 
 func newAlias(endpoints []*Endpoint) *alias {
 	a := &alias{endpoints: endpoints}
-	if sameWeights(endpoints) {
-		return a
-	}
 	n := len(endpoints)
 	sum := 0
 	for _, e := range endpoints {
 		sum += e.Weight
+	}
+	if n > 0 {
+		a.mean = float32(sum) / float32(n)
+	}
+	if sameWeights(endpoints) {
+		return a
 	}
 	a.cells = make([]cell, n)
 	level := make([]float64, n)

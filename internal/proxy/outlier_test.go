@@ -363,3 +363,45 @@ func BenchmarkServiceUpdate(b *testing.B) {
 		}
 	}
 }
+
+// A plane uses the endpoints of its own zone, and others once those are out.
+func TestZoneIsPreferred(t *testing.T) {
+	b := newBed(t, func(o *Options) { o.Zone, o.ID = "west", "plane-1" })
+	u := to("s", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4")
+	for i := range u.Endpoints {
+		u.Endpoints[i].Zone = []string{"west", "east"}[i%2]
+	}
+	u.Spread.Zones = "prefer"
+	b.set(one(u))
+	s := b.plane.table.Load().services["s"].service
+	local := func() (n int) {
+		st := &state{}
+		for range 1000 {
+			if s.pick(&st.pick).Zone == "west" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := local(); n != 1000 {
+		t.Errorf("%d of 1000 stayed in the zone, which can take them all", n)
+	}
+	s.refused(s.endpoints[0])
+	if n := local(); n < 500 || n > 800 { // a third of what is left, of two zones
+		t.Errorf("%d of 1000 stayed in the zone, which has one endpoint of three left", n)
+	}
+	s.refused(s.endpoints[2])
+	if n := local(); n != 0 {
+		t.Errorf("%d of 1000 stayed in the zone, which has no endpoint left", n)
+	}
+	// Changed while it runs.
+	u.Spread.Zones = ""
+	b.set(one(u))
+	s.mu.Lock()
+	s.readmit(s.endpoints[0])
+	s.readmit(s.endpoints[2])
+	s.mu.Unlock()
+	if n := local(); n < 300 || n > 700 {
+		t.Errorf("%d of 1000 stayed in the zone, which is not preferred any more", n)
+	}
+}

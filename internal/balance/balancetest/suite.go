@@ -43,8 +43,10 @@ func (s Suite) Run(t *testing.T) {
 			t.Fatalf("without endpoints: picked %s", e.ID)
 		}
 	})
-	t.Run("equal weights share equally", func(t *testing.T) { s.shares(t, 1, 1, 1, 1) })
-	t.Run("weights are kept to", func(t *testing.T) { s.shares(t, 1, 2, 5) })
+	t.Run("equal weights share equally", func(t *testing.T) { s.shares(t, 48, 1, 1, 1, 1) })
+	t.Run("weights are kept to", func(t *testing.T) { s.shares(t, 48, 1, 2, 5) })
+	t.Run("weights are kept to at rest", func(t *testing.T) { s.shares(t, 1, 1, 2, 5) })
+	t.Run("one that weighs most", func(t *testing.T) { s.shares(t, 20, 1, 9) })
 	t.Run("out and tried are skipped", s.skips)
 	t.Run("endpoints change", s.changes)
 	t.Run("the cold get less and never nothing", s.warms)
@@ -59,9 +61,9 @@ func (s Suite) Run(t *testing.T) {
 	})
 }
 
-// shares loads endpoints in a closed loop of requests that all take the same time,
-// and compares how many each got with its weight.
-func (s Suite) shares(t *testing.T, weights ...int) {
+// shares loads endpoints in a closed loop of so many requests at a time that all take
+// the same time, and compares how many each got with its weight.
+func (s Suite) shares(t *testing.T, width int, weights ...int) {
 	b := s.Make()
 	eps := Endpoints(weights...)
 	b.Update(eps)
@@ -69,7 +71,7 @@ func (s Suite) shares(t *testing.T, weights ...int) {
 	for _, w := range weights {
 		sum += w
 	}
-	const total, width = 24000, 48
+	const total = 24000
 	got := map[*balance.Endpoint]int{}
 	var flight []*balance.Endpoint
 	for i := range total {
