@@ -24,7 +24,7 @@ import (
 //	hedge: {after: p95, attempts: 2, budget: 10%}
 type HedgeOptions struct {
 	After    HedgeAfter   `json:"after" doc:"How long the head of an answer is awaited before the request is sent to another instance as well: a time such as 50ms, or a quantile of the service's own latencies such as p95, learned as it goes."`
-	Attempts int          `json:"attempts" doc:"How many may be under way for one request, the first included; each after the time above."`
+	Attempts int          `json:"attempts" doc:"How many may be under way for one request, the first included; each after the time above. Interim answers (1xx) of hedged requests are not passed on."`
 	Budget   unit.Percent `json:"budget" doc:"Further attempts allowed, as a share of the requests; a service with few requests may have one a second all the same."`
 }
 

@@ -152,11 +152,24 @@ func (b *bed) idle(service string) {
 // Clients come and leave while their requests are hedged, with bodies and without;
 // instances are slow, fail and break off. Nothing is lost, mixed up or left behind.
 func TestHedgingUnderCancellation(t *testing.T) {
+	t.Run("HTTP/1.1", func(t *testing.T) { hedgeAndCancel(t, swell.HTTP) })
+	t.Run("HTTP/2", func(t *testing.T) { hedgeAndCancel(t, swell.HTTP2) })
+}
+
+// overHTTP2 is what speaks HTTP/2 in the clear.
+var overHTTP2 = func() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}()
+
+// hedgeAndCancel has clients and services of a protocol.
+func hedgeAndCancel(t *testing.T, protocol swell.Protocol) {
 	var mixed atomic.Int64
 	var posts sync.Map
 	var addrs []string
 	for i := range 3 {
-		u := newUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+		handle := func(w http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				return
@@ -178,11 +191,23 @@ func TestHedgingUnderCancellation(t *testing.T) {
 			}
 			w.Header().Set("X-Path", r.URL.Path)
 			w.Write(body)
-		})
-		addrs = append(addrs, u.addr)
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &http.Server{Handler: http.HandlerFunc(handle)}
+		if protocol == swell.HTTP2 {
+			srv.Protocols = overHTTP2
+		}
+		done := make(chan struct{})
+		go func() { defer close(done); srv.Serve(l) }()
+		t.Cleanup(func() { srv.Close(); <-done })
+		addrs = append(addrs, l.Addr().String())
 	}
 	b := newBed(t)
 	u := to("s", addrs...)
+	u.Protocol = protocol
 	u.Use = []swell.Use{
 		use("concurrency", `{"limit":64,"queue":64,"wait":"20s"}`),
 		use("hedge", `{"after":"2ms","budget":"100%","attempts":3}`),
@@ -197,6 +222,9 @@ func TestHedgingUnderCancellation(t *testing.T) {
 	var wg sync.WaitGroup
 	for c := range 8 {
 		cl := client(t)
+		if protocol == swell.HTTP2 {
+			cl.Transport.(*http.Transport).Protocols = overHTTP2
+		}
 		wg.Go(func() {
 			defer cl.CloseIdleConnections()
 			for i := range 60 {
@@ -241,7 +269,7 @@ func TestHedgingUnderCancellation(t *testing.T) {
 	tail1.CloseIdleConnections()
 	b.wait("no goroutine is left behind", func() bool {
 		b.plane.table.Load().services["s"].service.transport.Load().Keep(nil)
-		return runtime.NumGoroutine() <= before+8
+		return runtime.NumGoroutine() <= before+16
 	})
 }
 
