@@ -139,7 +139,7 @@ func (c *conn) end() {
 func (c *conn) ready() bool {
 	d := c.door
 	if d.Open != nil {
-		nc, peer, state, err := d.Open(d.ctx, c.nc)
+		nc, peer, state, err := d.Open(d.whole, c.nc)
 		if err != nil {
 			return false
 		}

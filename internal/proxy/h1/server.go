@@ -68,7 +68,8 @@ type Server struct {
 	// anything is read: a PROXY header, TLS. It returns the connection to speak on, the
 	// client's address if it is another than the connection's (else zero), and the TLS
 	// state if there is one. Its error ends the connection without a word. It has
-	// counted and logged what there is to say.
+	// counted and logged what there is to say. ctx does not end with draining: a client
+	// may have sent its first request before the handshake is over here.
 	Open func(ctx context.Context, nc net.Conn) (net.Conn, netip.AddrPort, *tls.ConnectionState, error)
 	// HTTP2, if set, serves a connection that speaks HTTP/2: ALPN named it, or the
 	// client began with its preface, in which case read is what was read already, the
@@ -103,6 +104,7 @@ type Server struct {
 type door struct {
 	Server
 	ctx       context.Context // ends when draining begins
+	whole     context.Context // doesn't
 	exchanges sync.Pool
 	sweep     sweeper
 	draining  atomic.Bool
@@ -123,7 +125,7 @@ type door struct {
 // ended. An error of l that lasts ends it at once, with that error. It may be
 // called once for each of several listeners.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	d := &door{Server: *s, ctx: ctx}
+	d := &door{Server: *s, ctx: ctx, whole: context.WithoutCancel(ctx)}
 	d.room = sync.NewCond(&d.mu)
 	d.exchanges.New = func() any { return new(exchange.Exchange) }
 	d.DrainTime, d.Linger = or(d.DrainTime, 30*time.Second), or(d.Linger, 100*time.Millisecond)
