@@ -47,6 +47,63 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 	}
 }
 
+// TestSlowClients: one that stops sending its body is told so, one that stops taking
+// its answer can't be; both are said to be refused.
+func TestSlowClients(t *testing.T) {
+	told := make(chan string, 8)
+	slow := func(r *rig, _ *PoolOptions) {
+		r.server.Limits.ReadTime, r.server.Limits.WriteTime = 100*time.Millisecond, 100*time.Millisecond
+		r.server.Refused = func(_ netip.AddrPort, status int, slug Slug, _ string) { told <- fmt.Sprint(status, " ", slug) }
+	}
+	t.Run("body", func(t *testing.T) {
+		r := newRig(t, origin(t, func(c *client) { _, _ = io.Copy(io.Discard, c.r) }), slow)
+		c := dial(t, r.addr)
+		c.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+		if res, _, err := c.reply("POST"); err != nil || res.StatusCode != 408 || !res.Close {
+			t.Errorf("answered %v, %v", res, err)
+		}
+		if s := <-told; s != "408 slow-body" {
+			t.Error(s)
+		}
+		c.closed()
+	})
+	t.Run("body that is read by a handler", func(t *testing.T) {
+		r := newRig(t, "", handled(func(x *exchange.Exchange) {
+			for {
+				if _, err := x.Request.Body.Next(); err != nil {
+					x.Reply(400, err.Error())
+					return
+				}
+			}
+		}), slow)
+		c := dial(t, r.addr)
+		c.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab")
+		if res, _, err := c.reply("POST"); err != nil || res.StatusCode != 408 {
+			t.Errorf("answered %v, %v", res, err)
+		}
+		if s := <-told; s != "408 slow-body" {
+			t.Error(s)
+		}
+	})
+	t.Run("reader", func(t *testing.T) {
+		r := newRig(t, "", handled(func(x *exchange.Exchange) {
+			x.Response.Status, x.Response.Length, x.Response.Body = 200, -1, &endless{}
+		}), slow)
+		c := dial(t, r.addr)
+		c.send(get)
+		if s := <-told; s != "0 slow-reader" {
+			t.Error(s)
+		}
+	})
+}
+
+// endless is a body without an end.
+type endless struct{ b [32 << 10]byte }
+
+func (e *endless) Next() ([]byte, error) { return e.b[:], nil }
+func (e *endless) Ready() bool           { return true }
+func (e *endless) Close()                {}
+
 func TestWhose(t *testing.T) {
 	for a, want := range map[string]string{
 		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1",

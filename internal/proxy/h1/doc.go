@@ -15,12 +15,18 @@
 // HTTP2-Settings, TE but for "trailers"), nor Expect. The codec makes them again
 // on the other side. Forwarding fields (Via, X-Forwarded-*) are not its matter.
 //
+// A CONNECT is the method, the authority in Host and "/" for a target; what follows its
+// head belongs to the tunnel. Upgrades are passed on, but for those to protocols that
+// carry HTTP again (h2c, TLS, HTTP/x). A client that closes its half of the connection
+// may still be waiting: see Limits.HalfTime.
+//
 // # Goroutines and time
 //
 // A client connection is one goroutine, which runs Handle inline and, in
-// RoundTrip, writes to and reads from the upstream itself. Only a request body
-// that isn't there yet, and a tunnel, take a second one, which the first waits
-// for. No request sets a deadline or a timer: a sweep over the connections, every
+// RoundTrip, writes to and reads from the upstream itself; after two seconds without
+// a request it is none, and one goroutine waits for all such connections. Only a
+// request body that isn't there yet, and a tunnel, take a second one, which the first
+// waits for. No request sets a deadline or a timer: a sweep over the connections, every
 // 10 ms while anything is under way and not at all otherwise, ends what took too
 // long and finds out whether clients of slow answers are still there. Timeouts
 // are therefore late by up to two sweeps.

@@ -62,6 +62,7 @@ func FuzzRequest(f *testing.F) {
 		get, "POST /a?b HTTP/1.1\r\nHost: x:80\r\nContent-Length: 3\r\n\r\nabcGET",
 		"PUT http://y/p?q HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;e\r\nabc\r\n0\r\nX: y\r\n\r\nrest",
 		"GET / HTTP/1.0\r\nConnection: keep-alive, foo\r\nFoo: bar\r\n\r\n",
+		"CONNECT [::1]:443 HTTP/1.1\r\nHost: x:1\r\n\r\nabc",
 		"\r\nOPTIONS * HTTP/1.1\r\nhost: [::1]\r\nA:\t b \r\nTE: trailers\r\n\r\n",
 	} {
 		f.Add([]byte(s), byte(1))
