@@ -154,7 +154,7 @@ func TestACME(t *testing.T) {
 			a := newAuthority(t)
 			b := newBed(t, func(o *Options) { o.Certs.Renew, o.Log = time.Second, slog.New(slog.NewTextHandler(t.Output(), nil)) })
 			u := newUpstream(t, echo)
-			hosts := []string{"one.test", "two.test"}
+			hosts := []string{"one." + name + ".test", "two." + name + ".test"} // CertMagic's challenges are the process's
 			listen, checked := freeAddr(t), ""
 			if !inTheClear {
 				checked = listen
@@ -209,11 +209,11 @@ func TestACMERenews(t *testing.T) {
 	listen := freeAddr(t)
 	directory, roots := pebble(t, a, b.addr, listen, 20*time.Second)
 	snap := overTLS(t, to("s", u.addr), swell.TLS{
-		Listen: listen, ACME: &swell.ACME{Directory: directory, CA: a.file, Hosts: []string{"one.test"}, Storage: t.TempDir()},
+		Listen: listen, ACME: &swell.ACME{Directory: directory, CA: a.file, Hosts: []string{"renewed.test"}, Storage: t.TempDir()},
 	})
 	b.set(snap)
 	shake := func() (string, error) {
-		c, err := tls.Dial("tcp", listen, &tls.Config{RootCAs: roots, ServerName: "one.test"})
+		c, err := tls.Dial("tcp", listen, &tls.Config{RootCAs: roots, ServerName: "renewed.test"})
 		if err != nil {
 			return "", err
 		}

@@ -385,11 +385,3 @@ func (s *Server) Challenge(ctx context.Context, host, path string) (string, bool
 	}
 	return a.answer(ctx, host, path)
 }
-
-// Managed reports whether an ACME authority issues certificates, so that Challenge
-// may have answers.
-func (s *Server) Managed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.acme != nil
-}
