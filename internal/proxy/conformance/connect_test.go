@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -25,7 +26,7 @@ import (
 // Environment of the wrapper, which is this test binary again.
 const (
 	envServer = "SWELL_CONFORMANCE_SERVER" // the reference server's binary; this is the wrapper
-	envHow    = "SWELL_CONFORMANCE_HOW"    // how the plane is used: "", or "web" for the filter grpc-web
+	envHow    = "SWELL_CONFORMANCE_HOW"    // "h1" or "h2": what is spoken behind the plane; "web": gRPC, by the filter grpc-web
 )
 
 func TestMain(m *testing.M) {
@@ -198,7 +199,14 @@ func wrap(server, how string) error {
 	}
 	// Behind the plane all is in the clear.
 	inner := request.set(field{number: reqTLS}).set(field{number: reqClientCert}).set(field{number: reqCreds})
-	if how == "web" {
+	switch how {
+	case "h1":
+		inner = inner.set(field{number: reqVersion, varint: 1})
+		f.protocol = swell.HTTP
+	case "h2":
+		inner = inner.set(field{number: reqVersion, varint: 2})
+		f.protocol = swell.HTTP2
+	case "web":
 		inner = inner.set(field{number: reqProtocol, varint: 2}).set(field{number: reqVersion, varint: 2})
 		f.protocol = swell.GRPC
 		f.use = []swell.Use{{Name: "grpc-web"}}
@@ -301,9 +309,9 @@ func suite(t *testing.T, config, how string, least int) {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	begun := time.Now()
 	err = cmd.Run()
-	m := total.FindStringSubmatch(out.String())
-	if err != nil || m == nil {
-		text := out.String()
+	text := out.String()
+	m := total.FindStringSubmatch(text)
+	if err != nil || m == nil || strings.Contains(text, "DATA RACE") || strings.Contains(text, "panic") {
 		if len(text) > 20000 {
 			text = text[:10000] + "\n…\n" + text[len(text)-10000:]
 		}
@@ -339,6 +347,20 @@ features:
   protocols: [PROTOCOL_GRPC_WEB]
 `
 
+const from1 = `
+features:
+  supportsTls: false
+  versions: [HTTP_VERSION_1]
+`
+
+const from2 = `
+features:
+  supportsTls: false
+  versions: [HTTP_VERSION_2]
+  protocols: [PROTOCOL_CONNECT, PROTOCOL_GRPC_WEB]
+  streamTypes: [STREAM_TYPE_UNARY, STREAM_TYPE_CLIENT_STREAM, STREAM_TYPE_SERVER_STREAM]
+`
+
 func TestConnectConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the suite's programs")
@@ -346,5 +368,7 @@ func TestConnectConformance(t *testing.T) {
 	t.Run("in the clear", func(t *testing.T) { suite(t, inTheClear, "", 1130) })
 	t.Run("TLS", func(t *testing.T) { suite(t, overTLS, "", 1130) })
 	t.Run("compressed", func(t *testing.T) { suite(t, compressed, "", 1130) })
+	t.Run("HTTP/1.1 to HTTP/2", func(t *testing.T) { suite(t, from1, "h2", 300) })
+	t.Run("HTTP/2 to HTTP/1.1", func(t *testing.T) { suite(t, from2, "h1", 300) })
 	t.Run("gRPC-Web to a service that speaks gRPC", func(t *testing.T) { suite(t, web, "web", 300) })
 }

@@ -49,13 +49,13 @@ func on(do func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption)
 }
 
 // server starts gRPC's own server of the suite.
-func server(t testing.TB, service testgrpc.TestServiceServer) (string, *grpc.Server) {
+func server(t testing.TB, service testgrpc.TestServiceServer, opts ...grpc.ServerOption) (string, *grpc.Server) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer()
+	s := grpc.NewServer(opts...)
 	testgrpc.RegisterTestServiceServer(s, service)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
@@ -89,16 +89,24 @@ func connect(t testing.TB, addr string, creds credentials.TransportCredentials) 
 }
 
 func TestInteroperabilityOfGRPC(t *testing.T) {
-	for _, secure := range []bool{false, true} {
-		name, f := "in the clear", front{protocol: swell.GRPC}
+	for _, name := range []string{"in the clear", "TLS", "TLS to the service"} {
+		f := front{protocol: swell.GRPC}
 		creds := insecure.NewCredentials()
-		if secure {
-			name = "TLS"
+		var opts []grpc.ServerOption
+		if name != "in the clear" {
 			cert, roots := selfSigned(t)
 			f.cert, creds = &cert, credentials.NewTLS(clientTLS(roots))
+			if name == "TLS to the service" {
+				its, err := credentials.NewServerTLSFromFile(cert.Cert, cert.Key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				opts = append(opts, grpc.Creds(its))
+				f.tls = &swell.UpstreamTLS{CA: cert.Cert}
+			}
 		}
 		t.Run(name, func(t *testing.T) {
-			f.upstream, _ = server(t, interop.NewTestServer())
+			f.upstream, _ = server(t, interop.NewTestServer(), opts...)
 			c := connect(t, run(t, f), creds)
 			for _, k := range cases {
 				t.Run(k.name, func(t *testing.T) {

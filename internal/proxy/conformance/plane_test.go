@@ -38,6 +38,7 @@ func (f *feed) Follow(ctx context.Context, use func(*swell.Snapshot) error) erro
 type front struct {
 	upstream string // host:port
 	protocol swell.Protocol
+	tls      *swell.UpstreamTLS
 	cert     *swell.Certificate // nil: in the clear
 	clients  *swell.Clients
 	http3    bool
@@ -81,7 +82,7 @@ func (f front) startAt(addr string) (func() error, error) {
 	g.Routes = []swell.Route{{Name: "all", Match: swell.Match{Path: "/**"}, To: []swell.Target{{Service: "s", Weight: 1}}}}
 	feed := &feed{refused: make(chan error, 1)}
 	feed.Set(&swell.Snapshot{Version: 1, App: "conformance", Gateway: g, Upstreams: []swell.Upstream{{
-		Service: "s", Protocol: f.protocol, Use: f.use, Hold: swell.Hold{Max: 1000, Timeout: time.Second},
+		Service: "s", Protocol: f.protocol, TLS: f.tls, Use: f.use, Hold: swell.Hold{Max: 1000, Timeout: time.Second},
 		Endpoints: []swell.Endpoint{{ID: "s-1", Addr: f.upstream, Weight: 1, Revision: "r"}},
 	}}})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -247,8 +247,11 @@ func (c *conn) fail(err error) {
 
 // done ends a hold of mu. What is queued gets written, unless somebody does that
 // already; what became free is given to who waits; and a connection that ended is
-// closed.
-func (c *conn) done() {
+// closed. Before it writes, it lets others add theirs.
+func (c *conn) done() { c.settle(true) }
+
+// settle is done; whoever may hold a lock of others' does not let them go first.
+func (c *conn) settle(polite bool) {
 	if c.err != nil {
 		c.bury()
 		return
@@ -263,9 +266,11 @@ func (c *conn) done() {
 		c.unlock()
 		return
 	}
-	c.unlock()
-	runtime.Gosched() // others have something to add, mostly, and it goes out in one write
-	c.mu.Lock()
+	if polite {
+		c.unlock()
+		runtime.Gosched() // others have something to add, mostly, and it goes out in one write
+		c.mu.Lock()
+	}
 	for range 4 {
 		if !c.write() {
 			return
@@ -414,7 +419,7 @@ func (c *conn) look(now int64) bool {
 	case c.active == 0 && c.idle != 0 && now-c.idle > int64(c.pool.o.IdleTime):
 		c.fail(errIdle)
 	}
-	c.done()
+	c.settle(false)
 	return active
 }
 

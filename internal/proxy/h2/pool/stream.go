@@ -189,7 +189,7 @@ func (s *stream) Cut() {
 		s.drop()
 		s.cut(frames.Cancel, exchange.ErrGone)
 	}
-	s.c.done()
+	s.c.settle(false)
 }
 
 // ended reports that the answer is whole, or broken.
@@ -223,6 +223,8 @@ func (s *stream) reset(code frames.Code) {
 		s.stop = true
 		s.signalRoom()
 		s.signal()
+	} else if s.deadline != 0 && exchange.Now() >= s.deadline {
+		s.fail(exchange.ErrTimeout) // it knew the deadline, and was faster than the sweep
 	} else if code == frames.RefusedStream && !s.answered {
 		s.fail(&refused{fmt.Errorf("%w: %w", exchange.ErrClosed, e)})
 	} else {
