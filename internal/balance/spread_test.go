@@ -92,7 +92,7 @@ func TestRandomIsFair(t *testing.T) {
 	eps := balancetest.Endpoints(1, 2, 3, 10, 50, 1, 1)
 	b := make1(t, "random")()
 	b.Update(slices.Clone(eps))
-	const n = 200_000
+	const n = 100_000
 	got := counted(b, n, plain)
 	for _, e := range eps {
 		p := float64(e.Weight) / 68
@@ -105,7 +105,7 @@ func TestRandomIsFair(t *testing.T) {
 
 // When one of 100 endpoints goes, its keys move, and few others.
 func TestDisruption(t *testing.T) {
-	const n, keys = 100, 30_000
+	const n, keys = 100, 10_000
 	for _, c := range []struct {
 		name string
 		most float64 // share of the others' keys that may move
@@ -151,7 +151,7 @@ func TestDisruption(t *testing.T) {
 
 // Shares of hashed keys: maglev's are even, the ring's nearly.
 func TestHashedShares(t *testing.T) {
-	for name, most := range map[string]float64{"maglev": 0.06, "ring-hash": 0.2, "ip-hash": 0.2} {
+	for name, most := range map[string]float64{"maglev": 0.12, "ring-hash": 0.25, "ip-hash": 0.25} {
 		for _, n := range []int{3, 100} {
 			weights := make([]int, n)
 			sum := 0
@@ -162,7 +162,7 @@ func TestHashedShares(t *testing.T) {
 			eps := balancetest.Endpoints(weights...)
 			b := make1(t, name)()
 			b.Update(slices.Clone(eps))
-			total := 5_000*n + 100_000
+			total := 1_000*n + 60_000
 			got := counted(b, total, plain)
 			worst := 0.0
 			for _, e := range eps {
@@ -408,7 +408,7 @@ func TestZones(t *testing.T) {
 	b = balance.PreferZone(make1(t, "maglev"), "a")()
 	b.Update(zoned("aabbbbcccc"))
 	for i := range 300 {
-		if b.Pick(plain(i)) != b.Pick(plain(i)) {
+		if first := b.Pick(plain(i)); b.Pick(plain(i)) != first {
 			t.Fatalf("client %d goes here and there", i)
 		}
 	}
@@ -477,7 +477,7 @@ func TestSlowStartCurve(t *testing.T) {
 	// Among many, under load: it is not flooded for having nothing in flight.
 	for _, name := range []string{"p2c", "least-connections"} {
 		for _, n := range []int{10, 50} {
-			s := sim{endpoints: n, workers: 16, work: 10e6, load: 0.7, slow: 1, requests: 4000 * n, cold: 3600e9}
+			s := sim{endpoints: n, workers: 16, work: 10e6, load: 0.7, slow: 1, requests: 20_000 + 1000*n, cold: 3600e9}
 			r := s.run(t, name)
 			if got := r.shares[0] * float64(n); got > 0.35 || got < 0.05 {
 				t.Errorf("%s of %d: a cold endpoint got %.2f of its due, want about a tenth", name, n, got)

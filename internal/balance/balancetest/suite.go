@@ -71,7 +71,7 @@ func (s Suite) shares(t *testing.T, width int, weights ...int) {
 	for _, w := range weights {
 		sum += w
 	}
-	const total = 24000
+	const total = 16000
 	got := map[*balance.Endpoint]int{}
 	var flight []*balance.Endpoint
 	for i := range total {
@@ -170,10 +170,10 @@ func (s Suite) warms(t *testing.T) {
 	b.Update(eps)
 	var got, cold [3]float64
 	var flight []*balance.Endpoint
-	for i := range 60_000 {
-		now := int64(i) * 1e6
+	for i := range 24_000 {
+		now := int64(i) * 2_500_000
 		e := b.Pick(&balance.Request{Now: now, Client: Client(i)})
-		third := i / 20_000
+		third := i / 8_000
 		got[third]++
 		if e == eps[3] {
 			cold[third]++
@@ -219,7 +219,7 @@ func (s Suite) race(t *testing.T) {
 			}
 		})
 	}
-	for i := range 500 {
+	for i := range 100 {
 		b.Update(append([]*balance.Endpoint(nil), eps[:1+i%4]...))
 	}
 	wg.Wait()
