@@ -178,6 +178,7 @@ func TestLeash(t *testing.T) {
 		cut = make(chan string, 2)
 		r.ask(1, true, ":method: GET", ":scheme: http", ":authority: a", ":path: /1")
 		r.ask(3, true, ":method: GET", ":scheme: http", ":authority: a", ":path: /3")
+		synctest.Wait() // else it isn't begun at all
 		_ = r.WriteRSTStream(3, http2.ErrCodeCancel)
 		if p := <-cut; p != "/3" {
 			t.Error(p)
