@@ -25,6 +25,7 @@ type conn struct {
 	nc    net.Conn
 	raw   syscall.RawConn // nil if there is no descriptor
 	plain bool            // nc is the socket itself
+	out   io.Writer       // nc, or what is quicker; for answers
 	place int             // in door.conns
 	peer  netip.AddrPort
 	hop   netip.AddrPort // peer, or the proxy that said who that is
@@ -79,9 +80,8 @@ type conn struct {
 
 func newConn(d *door, nc net.Conn) *conn {
 	c := &conn{door: d, nc: nc, raw: rawOf(nc), peer: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr())}
-	if _, ok := nc.(syscall.Conn); ok && c.raw != nil {
-		c.plain = true
-	}
+	c.plain = isSocket(nc) && c.raw != nil
+	c.out = writerTo(nc, c.raw)
 	c.hop = c.peer
 	c.in.nc = nc
 	c.body.c = c
@@ -148,8 +148,8 @@ func (c *conn) ready() bool {
 			c.nc, c.raw = nc, rawOf(nc)
 			c.mu.Unlock()
 			c.in.nc = nc
-			_, c.plain = nc.(syscall.Conn)
-			c.plain = c.plain && c.raw != nil
+			c.plain = isSocket(nc) && c.raw != nil
+			c.out = writerTo(nc, c.raw)
 		}
 		if peer.IsValid() {
 			c.peer = peer

@@ -23,7 +23,7 @@
 // # Goroutines and time
 //
 // A client connection is one goroutine, which runs Handle inline and, in
-// RoundTrip, writes to and reads from the upstream itself; after two seconds without
+// RoundTrip, writes to and reads from the upstream itself; after a second without
 // a request it is none, and one goroutine waits for all such connections. Only a
 // request body that isn't there yet, and a tunnel, take a second one, which the first
 // waits for. No request sets a deadline or a timer: a sweep over the connections, every

@@ -11,7 +11,7 @@ import (
 // parkAfter is how long a connection is idle before its goroutine ends. A goroutine's
 // stack, grown by the exchanges before, is most of what an idle connection costs;
 // one that is parked has none, and a single goroutine waits for all of them.
-const parkAfter = 2 * time.Second
+const parkAfter = time.Second
 
 // parker waits for the parked connections of a door.
 type parker struct {

@@ -3,7 +3,6 @@ package h1
 import (
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -55,7 +54,7 @@ func freeHead(b []byte) {
 // bytes that were read and not consumed, first in the head's buffer, whose bytes
 // stay as long as the exchange, then in one for bodies.
 type reader struct {
-	nc   net.Conn
+	nc   io.Reader
 	wait *atomic.Uint32 // odd while a read is under way; may be nil
 	head []byte         // the head's buffer; nil while idle
 	big  *large         // the body's; nil until it is needed

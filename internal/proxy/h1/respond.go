@@ -45,7 +45,7 @@ func (c *conn) answer() error {
 	if r.Body == nil && q.Method != "HEAD" && r.Status != 304 {
 		r.Length = 0
 	}
-	s := sink{nc: c.nc, waiting: &c.writing}
+	s := sink{to: c.out, waiting: &c.writing}
 	if bodiless || r.Length >= 0 && r.Length < smallSize*3/4 {
 		b := smalls.Get().(*small)
 		defer smalls.Put(b)

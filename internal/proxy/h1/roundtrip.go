@@ -55,7 +55,7 @@ func (p *Pool) RoundTrip(x *exchange.Exchange, addr string) error {
 		if err != nil {
 			return &exchange.AttemptError{Addr: addr, Phase: exchange.PhaseDial, Safe: !t.consumed, Err: err}
 		}
-		t.a.u, t.a.l, t.a.in.nc = u, x.Leash, u.nc
+		t.a.u, t.a.l, t.a.in.nc = u, x.Leash, u.in
 		u.deadline.Store(deadline)
 		t.a.in.wait, t.s.waiting = nil, nil
 		if x.IdleTimeout > 0 {
@@ -132,7 +132,7 @@ func (t *trip) send(u *upstream) error {
 		}
 	}
 	out := t.s.out
-	t.s.nc = u.nc
+	t.s.to = u.out
 	if err := t.s.write(out); err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (t *trip) head(u *upstream) (exchange.Phase, error) {
 		if in.wait != nil {
 			in.wait.Add(1)
 		}
-		n, err := u.nc.Read(in.b[in.w:])
+		n, err := u.in.Read(in.b[in.w:])
 		if in.wait != nil {
 			in.wait.Add(1)
 		}

@@ -37,7 +37,7 @@ const (
 func send(u *upstream, x *exchange.Exchange, pending []byte, chunked bool, left int64) *sender {
 	q := &x.Request
 	s := &sender{u: u, x: x, q: q, pending: pending, done: make(chan struct{}),
-		s: sink{nc: u.nc, chunked: chunked, left: left}}
+		s: sink{to: u.out, chunked: chunked, left: left}}
 	if x.IdleTimeout > 0 {
 		s.s.waiting = &u.writing
 	}

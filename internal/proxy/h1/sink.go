@@ -1,7 +1,7 @@
 package h1
 
 import (
-	"net"
+	"io"
 	"sync/atomic"
 
 	"swell/internal/exchange"
@@ -12,7 +12,7 @@ const mostAtOnce = 64 << 10
 
 // sink writes a message's head and body in as few writes as their coming allows.
 type sink struct {
-	nc      net.Conn
+	to      io.Writer
 	out     []byte         // what is not yet written; its capacity is the buffer
 	waiting *atomic.Uint32 // odd while a write is under way; may be nil
 	chunked bool
@@ -81,7 +81,7 @@ func (s *sink) write(p []byte) error {
 		s.waiting.Add(1)
 		defer s.waiting.Add(1)
 	}
-	n, err := s.nc.Write(p)
+	n, err := s.to.Write(p)
 	s.wrote += int64(n)
 	return err
 }

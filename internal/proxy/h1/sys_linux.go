@@ -36,7 +36,23 @@ func quiet(fd uintptr) bool {
 // readNow reads what is there. again says that nothing is, yet.
 func readNow(fd uintptr, b []byte) (n int, again bool, err error) {
 	for {
-		r, _, e := unix.RawSyscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		r, _, e := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), 0, 0, 0)
+		switch e {
+		case 0:
+			return int(r), false, nil
+		case syscall.EAGAIN:
+			return 0, true, nil
+		case syscall.EINTR:
+		default:
+			return 0, false, e
+		}
+	}
+}
+
+// sendNow writes what the socket takes. again says that it takes nothing, yet.
+func sendNow(fd uintptr, b []byte) (n int, again bool, err error) {
+	for {
+		r, _, e := unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
 		switch e {
 		case 0:
 			return int(r), false, nil

@@ -46,3 +46,19 @@ func readNow(fd uintptr, b []byte) (n int, again bool, err error) {
 		}
 	}
 }
+
+// sendNow writes what the socket takes. again says that it takes nothing, yet.
+func sendNow(fd uintptr, b []byte) (n int, again bool, err error) {
+	for {
+		n, err = syscall.Write(int(fd), b)
+		switch err {
+		case nil:
+			return n, false, nil
+		case syscall.EAGAIN:
+			return 0, true, nil
+		case syscall.EINTR:
+		default:
+			return 0, false, err
+		}
+	}
+}

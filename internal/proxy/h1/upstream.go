@@ -22,6 +22,8 @@ type upstream struct {
 	host  *host
 	nc    net.Conn
 	raw   syscall.RawConn // nil if there is no descriptor
+	in    io.Reader       // nc, or what is quicker; one goroutine at a time
+	out   io.Writer       // likewise
 	place int             // in pool.conns
 	used  bool            // it carried an exchange before
 	since int64           // idle since
@@ -47,6 +49,7 @@ type upstream struct {
 
 func newUpstream(p *Pool, h *host, nc net.Conn) *upstream {
 	u := &upstream{pool: p, host: h, nc: nc, raw: rawOf(nc)}
+	u.in, u.out = sourceOf(nc, u.raw), writerTo(nc, u.raw)
 	u.check = func(fd uintptr) { u.still = quiet(fd) }
 	u.word.enter(busy)
 	return u
