@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
-	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"swell"
@@ -21,7 +20,7 @@ func BenchmarkCalls(b *testing.B) {
 			if name == "plane" {
 				addr = run(b, front{upstream: addr, protocol: swell.GRPC})
 			}
-			c := testgrpc.NewTestServiceClient(connect(b, addr, insecure.NewCredentials()))
+			c := testpb.NewTestServiceClient(connect(b, addr, insecure.NewCredentials()))
 			ctx := context.Background()
 			if _, err := c.EmptyCall(ctx, &testpb.Empty{}); err != nil {
 				b.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
-	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -40,23 +39,23 @@ var cases = []struct {
 	{"special_status_message", on(interop.DoSpecialStatusMessage)},
 	{"unimplemented_method", func(ctx context.Context, c *grpc.ClientConn) { interop.DoUnimplementedMethod(ctx, c) }},
 	{"unimplemented_service", func(ctx context.Context, c *grpc.ClientConn) {
-		interop.DoUnimplementedService(ctx, testgrpc.NewUnimplementedServiceClient(c))
+		interop.DoUnimplementedService(ctx, testpb.NewUnimplementedServiceClient(c))
 	}},
 }
 
-func on(do func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOption)) func(context.Context, *grpc.ClientConn) {
-	return func(ctx context.Context, c *grpc.ClientConn) { do(ctx, testgrpc.NewTestServiceClient(c)) }
+func on(do func(context.Context, testpb.TestServiceClient, ...grpc.CallOption)) func(context.Context, *grpc.ClientConn) {
+	return func(ctx context.Context, c *grpc.ClientConn) { do(ctx, testpb.NewTestServiceClient(c)) }
 }
 
 // server starts gRPC's own server of the suite.
-func server(t testing.TB, service testgrpc.TestServiceServer, opts ...grpc.ServerOption) (string, *grpc.Server) {
+func server(t testing.TB, service testpb.TestServiceServer, opts ...grpc.ServerOption) (string, *grpc.Server) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := grpc.NewServer(opts...)
-	testgrpc.RegisterTestServiceServer(s, service)
+	testpb.RegisterTestServiceServer(s, service)
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
 	t.Cleanup(func() { s.Stop(); <-done })
@@ -121,7 +120,7 @@ func TestInteroperabilityOfGRPC(t *testing.T) {
 
 // left tells what the server saw of a call's deadline.
 type left struct {
-	testgrpc.UnimplementedTestServiceServer
+	testpb.UnimplementedTestServiceServer
 	deadline chan time.Duration
 	ended    chan error
 }
@@ -141,7 +140,7 @@ func TestDeadlinesAndCancellationGoThrough(t *testing.T) {
 	s := &left{deadline: make(chan time.Duration, 1), ended: make(chan error, 1)}
 	addr, grpcServer := server(t, s)
 	gateway := run(t, front{upstream: addr, protocol: swell.GRPC})
-	c := testgrpc.NewTestServiceClient(connect(t, gateway, insecure.NewCredentials()))
+	c := testpb.NewTestServiceClient(connect(t, gateway, insecure.NewCredentials()))
 
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Second)
 	if _, err := c.EmptyCall(ctx, &testpb.Empty{}); err != nil {

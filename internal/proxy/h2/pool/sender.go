@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -34,6 +35,8 @@ const (
 	began
 	calledOff
 )
+
+var errStopped = errors.New("nothing more is to be sent")
 
 // push queues as much of p as the windows allow, with the end of the body if all of
 // it goes and it is the last. It returns how much that is. c.mu is held.
