@@ -38,7 +38,6 @@ type conn struct {
 
 	// The reading goroutine's.
 	in      *input // nil while nothing is read
-	b       []byte // the window of in that is not consumed
 	small   [128]byte
 	dec     frames.Decoder
 	section frames.Section
@@ -294,12 +293,10 @@ func (c *conn) more(rest []byte) ([]byte, error) {
 		if n == 0 {
 			return nil, err
 		}
-		c.in = inputs.Get().(*input)
-		rest = c.in[:copy(c.in[:], c.small[:n])]
-		if n < len(c.small) {
-			return rest, nil
-		}
-	} else if c.in == nil {
+		c.in = inputs.Get().(*input) // what else is there comes with the next read
+		return c.in[:copy(c.in[:], c.small[:n])], nil
+	}
+	if c.in == nil {
 		c.in = inputs.Get().(*input)
 		rest = c.in[:copy(c.in[:], rest)]
 	}
@@ -325,10 +322,6 @@ func (c *conn) readSome(fd uintptr) bool {
 	c.in, c.readN, c.readE = b, n, nil
 	return true
 }
-
-// errQuit ends the reading when all streams of a draining connection have ended,
-// or when it idled too long.
-var errQuit = errors.New("done")
 
 // end ends the connection: streams first, then what is to be said, then the socket.
 func (c *conn) end(err error) {

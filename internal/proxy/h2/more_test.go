@@ -60,6 +60,20 @@ func TestReadsCutFrames(t *testing.T) {
 	})
 }
 
+// TestSmallReads of every length, after which nothing comes.
+func TestSmallReads(t *testing.T) {
+	for n := 30; n < 300; n++ {
+		speak(t, echoServer(), func(r *raw) {
+			var b bytes.Buffer
+			fr := http2.NewFramer(&b, nil)
+			_ = fr.WriteRawFrame(0xee, 0, 0, make([]byte, n-26))
+			_ = fr.WritePing(false, [8]byte{})
+			_, _ = r.nc.Write(b.Bytes())
+			r.hears("PING ack")
+		})
+	}
+}
+
 // TestClose: an exchange can ask for the end of its connection, which the other
 // streams survive.
 func TestClose(t *testing.T) {

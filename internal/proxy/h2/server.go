@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"swell/internal/exchange"
@@ -65,7 +64,6 @@ type Server struct {
 	timer *time.Timer
 	tick  time.Duration
 	pass  sync.Mutex // held while a sweep runs
-	clock atomic.Int64
 }
 
 func or[T comparable](v, otherwise T) T {
@@ -118,20 +116,19 @@ func (s *Server) enter(c *conn) {
 		return
 	}
 	s.crew.open()
-	s.clock.Store(exchange.Now())
 	s.timer = time.AfterFunc(s.tick, s.sweep)
 }
 
 func (s *Server) leave(c *conn) {
+	s.pass.Lock() // a sweep that saw c is over
+	defer s.pass.Unlock()
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.conns, c)
 	if len(s.conns) == 0 {
 		s.timer.Stop()
 		s.crew.dismiss(true)
 	}
-	s.mu.Unlock()
-	s.pass.Lock()   // a sweep that saw c is over
-	s.pass.Unlock() //nolint:staticcheck // that is all
 }
 
 // sweep ends what took too long. It comes again while there are connections.
@@ -139,7 +136,6 @@ func (s *Server) sweep() {
 	s.pass.Lock()
 	defer s.pass.Unlock()
 	now := exchange.Now()
-	s.clock.Store(now)
 	s.mu.Lock()
 	all := make([]*conn, 0, len(s.conns))
 	for c := range s.conns {

@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"swell/internal/exchange"
 )
 
@@ -86,7 +84,7 @@ func TestOverTLS(t *testing.T) {
 		x.Reply(200, strings.Repeat("secret ", 20000))
 	}
 	addr := listen(t, s, certificate(t))
-	tr := &http2.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // it is our own
+	tr := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // it is our own
 	defer tr.CloseIdleConnections()
 	cl := &http.Client{Transport: tr}
 	for range 20 {
