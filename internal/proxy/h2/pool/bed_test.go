@@ -248,14 +248,15 @@ func (q *peer) head() *http2.MetaHeadersFrame {
 	}
 }
 
-// next reads frames until one that concerns a stream; nil at the end.
+// next reads frames until one that concerns a stream and is more than a window; nil at
+// the end.
 func (q *peer) next() http2.Frame {
 	for {
 		f, err := q.ReadFrame()
 		if err != nil {
 			return nil
 		}
-		if f.Header().StreamID != 0 {
+		if h := f.Header(); h.StreamID != 0 && h.Type != http2.FrameWindowUpdate {
 			return f
 		}
 	}

@@ -478,3 +478,61 @@ func TestManyAtATime(t *testing.T) {
 	}
 	within(t, "all", wg.Wait)
 }
+
+func TestAnUpstreamThatLeavesInOrderLosesNothing(t *testing.T) {
+	var at atomic.Pointer[string]
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		w.Write(b)
+	}
+	start := func() *http.Server {
+		addr, srv := serve(t, echo)
+		at.Store(&addr)
+		return srv
+	}
+	old := start()
+	p, dials := newPool(t, Options{Dial: func(ctx context.Context, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", *at.Load())
+	}})
+	stop := make(chan struct{})
+	var sent atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				x := request("POST", "/", exchange.Bytes([]byte("precious")))
+				err := p.RoundTrip(x, "service")
+				if err == nil {
+					var got string
+					if got, err = readAll(x.Response.Body); got != "precious" {
+						t.Errorf("%q, %v", got, err)
+					}
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				x.Reset()
+				sent.Add(1)
+			}
+		})
+	}
+	for i := range 5 {
+		wait(t, "some were sent", func() bool { return sent.Load() > int64(300*(i+1)) })
+		next := start()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		if err := old.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		old = next
+	}
+	close(stop)
+	wg.Wait()
+	t.Logf("%d were sent over %d connections", sent.Load(), dials.Load())
+}
