@@ -171,6 +171,8 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 		} else {
 			f.Safe = false // its time is over, wherever it has been
 		}
+	case errors.Is(err, exchange.ErrBusy): // too many connections to it, of ours
+		f.Cause = filter.Limit
 	case he.Phase == exchange.PhaseDial:
 		f.Cause = filter.Connect
 	case errors.Is(err, exchange.ErrMalformed), errors.Is(err, exchange.ErrHeadTooLarge):
@@ -187,7 +189,7 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 		} else {
 			e.Waive()
 		}
-	case filter.Request, filter.Large: // not the endpoint's doing
+	case filter.Request, filter.Large, filter.Limit: // not the endpoint's doing
 		e.Waive()
 	case filter.Connect:
 		if !ours(err) {
@@ -225,5 +227,5 @@ func (s *service) failed(x *exchange.Exchange, st *state, e *endpoint, err error
 func ours(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOBUFS) ||
 		errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.ENOMEM) ||
-		errors.Is(err, exchange.ErrPoolClosed) || errors.Is(err, exchange.ErrBusy)
+		errors.Is(err, exchange.ErrPoolClosed)
 }
