@@ -82,9 +82,9 @@ func grpcDepart(x *exchange.Exchange) {
 	x.Request.Header.AddName(grpcTimeout, string(appendGRPCTimeout(b[:0], time.Until(x.Deadline))))
 }
 
-// longestGRPC is the longest timeout that is told apart from none: about 292 years
-// is all that a time.Duration holds.
-const longestGRPC = time.Duration(1<<63 - 1)
+// longestGRPC is what longer timeouts are taken for: a time.Duration holds no more
+// than 292 years, and moments are to be reckoned with it.
+const longestGRPC = 100 * 365 * 24 * time.Hour
 
 // parseGRPCTimeout reads a TimeoutValue, at most 8 digits, with its TimeoutUnit.
 func parseGRPCTimeout(v []byte) (time.Duration, bool) {

@@ -21,7 +21,7 @@ func TestGRPCTimeouts(t *testing.T) {
 	}
 	for d, want := range map[time.Duration]string{
 		-time.Second: "0n", 0: "0n", 7: "7n", 99999999: "99999999n", 100000000: "100000u",
-		2 * time.Minute: "120000m", 30 * time.Hour: "108000S", 99999999 * time.Second: "99999999S", longestGRPC: "2562047H",
+		2 * time.Minute: "120000m", 30 * time.Hour: "108000S", 99999999 * time.Second: "99999999S", longestGRPC: "52560000M",
 	} {
 		if got := string(appendGRPCTimeout(nil, d)); got != want {
 			t.Errorf("%v is written %s, want %s", d, got, want)
@@ -76,6 +76,14 @@ func TestAGRPCDeadlineIsKeptAndPassedOn(t *testing.T) {
 		if !x.Deadline.IsZero() {
 			t.Errorf("%s got a deadline", kind)
 		}
+	}
+}
+
+func TestTheLongestGRPCDeadlineIsOneThatCanBeKept(t *testing.T) {
+	x := newCall("application/grpc", "99999999H")
+	grpcArrive(x)
+	if at := exchange.At(x.Deadline); at < exchange.Now() {
+		t.Errorf("the deadline is at %d", at)
 	}
 }
 
