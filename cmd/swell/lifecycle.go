@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"swell"
 	"swell/internal/driver"
 	"swell/internal/inherit"
 )
@@ -166,4 +169,46 @@ func hurry(ctx context.Context, handed <-chan struct{}, drain time.Duration) <-c
 		close(out)
 	}()
 	return out
+}
+
+// adminListener listens on the admin address, or takes over its socket.
+func adminListener(sockets *inherit.Sockets, addr string, before *predecessor) (net.Listener, error) {
+	if before != nil {
+		if l, err := sockets.Named(before.Admin); l != nil || err != nil {
+			return l, err
+		}
+	}
+	if l, err := sockets.Listener(addr); l != nil || err != nil {
+		return l, err
+	}
+	return net.Listen("tcp", addr)
+}
+
+// goOn has the stack go on where the process before was. Nothing runs yet.
+func (s *stack) goOn(from *predecessor, drv *driver.Driver) error {
+	if err := drv.Adopt(from.Driver, from.files); err != nil {
+		return err
+	}
+	seen := make([]swell.Instance, 0, len(from.Driver.Slots))
+	for _, x := range from.Driver.Slots {
+		seen = append(seen, x.Instance)
+	}
+	slices.SortFunc(seen, func(a, b swell.Instance) int { return strings.Compare(a.ID, b.ID) })
+	s.instances.Set(seen)
+	s.scaler.Seed(from.Scaler, time.Now())
+	s.control.Previous, s.control.Version = from.Driver.Workloads, from.Snapshot
+	return nil
+}
+
+// readiness tells why no new request should be sent here; nil if some may.
+func (s *stack) readiness(ctx context.Context) error {
+	switch app, _ := s.app.Get(); {
+	case ctx.Err() != nil:
+		return errors.New("draining")
+	case app.Name == "":
+		return errors.New("no manifest was applied yet")
+	case !s.plane.Ready():
+		return errors.New("the gateway does not listen yet")
+	}
+	return nil
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"swell"
 	"swell/internal/control"
@@ -183,6 +186,66 @@ func (s *stack) beat(ctx context.Context) error {
 		case <-changed:
 		}
 	}
+}
+
+// ready waits until every service that is to have instances has one.
+func (s *stack) ready(ctx context.Context) error {
+	return ignoreEnd(s.instances.Follow(ctx, func(seen []swell.Instance) error {
+		have := map[string]bool{}
+		for _, i := range seen {
+			have[i.Service] = have[i.Service] || i.State == swell.Ready
+		}
+		app, _ := s.app.Get()
+		for _, svc := range app.Services {
+			if len(svc.Address) == 0 && svc.Scale.Min > 0 && !have[svc.Name] {
+				return nil
+			}
+		}
+		return errEnd
+	}))
+}
+
+// errEnd ends a Follow that has seen enough.
+var errEnd = errors.New("seen enough")
+
+func ignoreEnd(err error) error {
+	if err == errEnd {
+		return nil
+	}
+	return err
+}
+
+// routeNames are the gateway's routes in the order in which they are tried.
+func (s *stack) routeNames() []string {
+	var out []string
+	for _, r := range s.plane.Routes() {
+		out = append(out, r.Name)
+	}
+	return out
+}
+
+// match tells which route a request would take.
+func (s *stack) match(method, target string) (string, bool) {
+	m, err := s.plane.Match(method, target, nil)
+	if err != nil || m.Route == nil {
+		return "", false
+	}
+	return m.Route.Name, true
+}
+
+// floor keeps a service at no less than n instances until a time.
+func (s *stack) floor(service string, n int, until time.Time) error {
+	app, _ := s.app.Get()
+	for _, svc := range app.Services {
+		if svc.Name == service {
+			if len(svc.Address) > 0 {
+				return fmt.Errorf("service %s is not run by Swell: it has no replica count", service)
+			}
+			s.scaler.Floor(service, n, until)
+			return nil
+		}
+	}
+	return fmt.Errorf("no service is named %q", service)
 }
 
 // stats shows the hub's numbers in the API's words.

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +21,6 @@ import (
 	"swell"
 	"swell/internal/bench"
 	"swell/internal/driver"
-	"swell/internal/inherit"
 	"swell/internal/life"
 	"swell/internal/plan"
 	"swell/internal/proxy"
@@ -442,66 +440,6 @@ func showFrames(ctx context.Context, g *globals, scr *screen, addr string) error
 	return ctx.Err()
 }
 
-// ready waits until every service that is to have instances has one.
-func (s *stack) ready(ctx context.Context) error {
-	return ignoreEnd(s.instances.Follow(ctx, func(seen []swell.Instance) error {
-		have := map[string]bool{}
-		for _, i := range seen {
-			have[i.Service] = have[i.Service] || i.State == swell.Ready
-		}
-		app, _ := s.app.Get()
-		for _, svc := range app.Services {
-			if len(svc.Address) == 0 && svc.Scale.Min > 0 && !have[svc.Name] {
-				return nil
-			}
-		}
-		return errEnd
-	}))
-}
-
-// errEnd ends a Follow that has seen enough.
-var errEnd = errors.New("seen enough")
-
-func ignoreEnd(err error) error {
-	if err == errEnd {
-		return nil
-	}
-	return err
-}
-
-// routeNames are the gateway's routes in the order in which they are tried.
-func (s *stack) routeNames() []string {
-	var out []string
-	for _, r := range s.plane.Routes() {
-		out = append(out, r.Name)
-	}
-	return out
-}
-
-// match tells which route a request would take.
-func (s *stack) match(method, target string) (string, bool) {
-	m, err := s.plane.Match(method, target, nil)
-	if err != nil || m.Route == nil {
-		return "", false
-	}
-	return m.Route.Name, true
-}
-
-// floor keeps a service at no less than n instances until a time.
-func (s *stack) floor(service string, n int, until time.Time) error {
-	app, _ := s.app.Get()
-	for _, svc := range app.Services {
-		if svc.Name == service {
-			if len(svc.Address) > 0 {
-				return fmt.Errorf("service %s is not run by Swell: it has no replica count", service)
-			}
-			s.scaler.Floor(service, n, until)
-			return nil
-		}
-	}
-	return fmt.Errorf("no service is named %q", service)
-}
-
 // instanceSeries records ready instances over a load, for the chart at its end.
 type instanceSeries struct {
 	names  []string
@@ -537,46 +475,4 @@ func (c *instanceSeries) print(w *os.File) {
 		}
 		fmt.Fprintf(w, "%s  ready instances over time, at most %.0f\n%s\n", k.bold(n), most, strings.TrimRight(bench.Chart(c.counts[n], 72, 3), "\n"))
 	}
-}
-
-// adminListener listens on the admin address, or takes over its socket.
-func adminListener(sockets *inherit.Sockets, addr string, before *predecessor) (net.Listener, error) {
-	if before != nil {
-		if l, err := sockets.Named(before.Admin); l != nil || err != nil {
-			return l, err
-		}
-	}
-	if l, err := sockets.Listener(addr); l != nil || err != nil {
-		return l, err
-	}
-	return net.Listen("tcp", addr)
-}
-
-// goOn has the stack go on where the process before was. Nothing runs yet.
-func (s *stack) goOn(from *predecessor, drv *driver.Driver) error {
-	if err := drv.Adopt(from.Driver, from.files); err != nil {
-		return err
-	}
-	seen := make([]swell.Instance, 0, len(from.Driver.Slots))
-	for _, x := range from.Driver.Slots {
-		seen = append(seen, x.Instance)
-	}
-	slices.SortFunc(seen, func(a, b swell.Instance) int { return strings.Compare(a.ID, b.ID) })
-	s.instances.Set(seen)
-	s.scaler.Seed(from.Scaler, time.Now())
-	s.control.Previous, s.control.Version = from.Driver.Workloads, from.Snapshot
-	return nil
-}
-
-// readiness tells why no new request should be sent here; nil if some may.
-func (s *stack) readiness(ctx context.Context) error {
-	switch app, _ := s.app.Get(); {
-	case ctx.Err() != nil:
-		return errors.New("draining")
-	case app.Name == "":
-		return errors.New("no manifest was applied yet")
-	case !s.plane.Ready():
-		return errors.New("the gateway does not listen yet")
-	}
-	return nil
 }
