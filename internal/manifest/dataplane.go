@@ -63,7 +63,7 @@ type tcpRoute struct {
 
 type limits struct {
 	Connections int           `json:"connections" min:"1" max:"10000000" doc:"Connections at a time; beyond it idle ones are closed and new ones wait. 65536 if not given."`
-	PerAddress  int           `json:"per-address" min:"1" max:"10000000" doc:"Connections of one client address at a time; no bound if not given."`
+	PerAddress  int           `json:"per-address" min:"1" max:"10000000" doc:"Connections of one client address (of IPv6, one /64) at a time; no bound if not given."`
 	Streams     int           `json:"streams" min:"1" max:"100000" doc:"Requests at a time on one connection of HTTP/2 or HTTP/3. 256 if not given."`
 	Head        unit.Bytes    `json:"head" min:"4Ki" max:"1Mi" doc:"Of a request's head; more is answered 431. 64Ki if not given."`
 	Target      unit.Bytes    `json:"target" min:"1Ki" max:"1Mi" doc:"Of a request's target; more is answered 414. 32Ki if not given."`
