@@ -46,9 +46,9 @@ type Mover interface {
 	// Adopt goes on with an instance that another process lent. One that has ended
 	// meanwhile is returned all the same, and its end told.
 	Adopt(id string, slot int, w swell.Workload, lent json.RawMessage, files []*os.File, out Output) (Running, error)
-	// Stay has the runtime, once open or before, share what keeps others out of its
-	// folder: Share returns a file for the other process, which gives it to Stay
-	// before Open.
+	// Share returns what keeps other processes out of the runtime's folder, for the one
+	// that is to come in; its error says why no instance can be lent. There it is given
+	// to Stay, before Open.
 	Share() (*os.File, error)
 	Stay(*os.File)
 }
