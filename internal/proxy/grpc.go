@@ -167,6 +167,9 @@ func grpcAnswer(x *exchange.Exchange, code grpcCode, text string) {
 	}
 	r.Status, r.Reason, r.Length, r.Body = 200, nil, 0, nil
 	r.Header.SetBytes(exchange.ContentType, kind) // clients want the codec that they named
+	if code == grpcOK {
+		code = grpcInternal // a failure of a kind that nobody named is no success
+	}
 	var b [3]byte
 	r.Header.SetName(grpcStatus, string(strconv.AppendInt(b[:0], int64(code), 10)))
 	r.Header.SetName(grpcMessage, string(appendGRPCMessage(nil, text)))
