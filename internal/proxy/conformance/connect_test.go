@@ -347,6 +347,13 @@ features:
   protocols: [PROTOCOL_GRPC_WEB]
 `
 
+const over3 = `
+features:
+  supportsTls: true
+  versions: [HTTP_VERSION_3]
+  compressions: [COMPRESSION_IDENTITY, COMPRESSION_GZIP]
+`
+
 const from1 = `
 features:
   supportsTls: false
@@ -368,6 +375,7 @@ func TestConnectConformance(t *testing.T) {
 	t.Run("in the clear", func(t *testing.T) { suite(t, inTheClear, "", 1130) })
 	t.Run("TLS", func(t *testing.T) { suite(t, overTLS, "", 1130) })
 	t.Run("compressed", func(t *testing.T) { suite(t, compressed, "", 1130) })
+	t.Run("HTTP/3", func(t *testing.T) { suite(t, over3, "h2", 300) })
 	t.Run("HTTP/1.1 to HTTP/2", func(t *testing.T) { suite(t, from1, "h2", 300) })
 	t.Run("HTTP/2 to HTTP/1.1", func(t *testing.T) { suite(t, from2, "h1", 300) })
 	t.Run("gRPC-Web to a service that speaks gRPC", func(t *testing.T) { suite(t, web, "web", 300) })
