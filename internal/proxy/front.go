@@ -12,6 +12,7 @@ import (
 	"swell/internal/exchange"
 	"swell/internal/proxy/h1"
 	"swell/internal/proxy/h2"
+	"swell/internal/proxy/h3"
 )
 
 // frontKey tells listeners apart; the zero edge, no route and no TLS is the
@@ -70,6 +71,9 @@ func (f *front) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	f.stop = cancel
 	serve := f.serveTCP
+	if f.quic {
+		serve = f.serveQUIC
+	}
 	go func() {
 		defer close(f.ended)
 		if err := serve(ctx); err != nil && ctx.Err() == nil {
@@ -99,6 +103,17 @@ func (f *front) serveTCP(ctx context.Context) error {
 		s.Take = f.takeTCP
 	}
 	return s.Serve(ctx, f.listener)
+}
+
+// serveQUIC serves HTTP/3.
+func (f *front) serveQUIC(ctx context.Context) error {
+	p := f.plane
+	s := &h3.Server{
+		Handle: f.handleTLS, Done: p.done, Refused: f.refuse, Caller: swell.GatewayCaller, Log: p.opt.Log,
+		Live:     func() h3.Limits { return p.gate.ways.Load().h3 },
+		DrainFor: p.quicDrainTime,
+	}
+	return s.Serve(ctx, f.packets, p.certs.Server().QUIC())
 }
 
 // http2 returns what serves this listener's connections that speak HTTP/2. When the

@@ -15,6 +15,7 @@ import (
 	"swell/internal/exchange"
 	"swell/internal/proxy/h1"
 	"swell/internal/proxy/h2"
+	"swell/internal/proxy/h3"
 )
 
 // gate is how the gateway's listeners treat connections and requests, whichever they
@@ -33,6 +34,7 @@ type ways struct {
 	hsts     string // of Strict-Transport-Security; "" is none
 	altSvc   string // of Alt-Svc (RFC 7838): where HTTP/3 is spoken; "" is nowhere
 	h2       h2.Limits
+	h3       h3.Limits
 }
 
 // waysOf returns what a gateway says.
@@ -56,7 +58,7 @@ func waysOf(g *swell.Gateway) *ways {
 			w.hsts += "; preload"
 		}
 	}
-	if t.HTTP3 && false {
+	if t.HTTP3 {
 		w.altSvc = fmt.Sprintf(`h3=":%s"; ma=86400`, port)
 	}
 	return w
@@ -80,12 +82,21 @@ func h2Limits(l h1.Limits, streams int) h2.Limits {
 	}
 }
 
+// h3Limits returns the same limits for HTTP/3.
+func h3Limits(l h1.Limits, streams int) h3.Limits {
+	return h3.Limits{
+		Conns: l.Conns, PerAddress: l.PerAddress,
+		Streams: streams, Head: l.Head, Target: l.Target, Fields: l.Fields,
+		HeadTime: l.HeadTime, IdleTime: l.IdleTime, ReadTime: l.ReadTime, WriteTime: l.WriteTime,
+	}
+}
+
 // set takes what a gateway says into use. Connections and listeners go on.
 func (g *gate) set(gw *swell.Gateway, base h1.Limits) {
 	l := limitsOf(gw, base)
 	g.limits.Store(&l)
 	w := waysOf(gw)
-	w.h2 = h2Limits(l, gw.Limits.Streams)
+	w.h2, w.h3 = h2Limits(l, gw.Limits.Streams), h3Limits(l, gw.Limits.Streams)
 	g.ways.Store(w)
 }
 
@@ -150,6 +161,9 @@ func wanted(snap *swell.Snapshot) []frontKey {
 	}
 	if g.TLS != nil {
 		out = append(out, frontKey{addr: g.TLS.Listen, tls: true})
+		if g.TLS.HTTP3 {
+			out = append(out, frontKey{addr: g.TLS.Listen, quic: true})
+		}
 	}
 	for _, t := range g.TCP {
 		out = append(out, frontKey{addr: t.Listen, route: "tcp " + t.Listen})

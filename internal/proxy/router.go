@@ -150,9 +150,9 @@ type search struct {
 	hits     []hit
 	hostBuf  []byte
 	runs     [][]ranked // lists that are gone through together; empty between look-ups
-	text     []byte    // a query value, decoded
-	method   bool      // a route fits but for its method
-	allow    []string  // the methods of such routes, if collected
+	text     []byte     // a query value, decoded
+	method   bool       // a route fits but for its method
+	allow    []string   // the methods of such routes, if collected
 	collects bool
 }
 
