@@ -12,6 +12,7 @@ test)
 	need promtool prometheus
 	need curl curl
 	need openssl openssl
+	need gtlsclient ngtcp2-client
 	need nginx nginx-light
 	/usr/bin/python3 -c 'import websockets' 2>/dev/null || missing="$missing python3-websockets"
 	;;
