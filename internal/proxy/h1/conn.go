@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -294,7 +293,6 @@ func (c *conn) read() (int, error) {
 	in := &c.in
 	if in.head == nil && c.plain {
 		c.readN, c.readE = 0, nil
-		runtime.Gosched() // mostly the next request is there then: see trip.head
 		if err := c.raw.Read(c.onRead); err != nil {
 			return 0, err
 		}
