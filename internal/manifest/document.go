@@ -56,11 +56,12 @@ type rewrite struct {
 }
 
 type redirect struct {
-	Scheme string `json:"scheme" enum:"http,https" doc:"The other scheme; the request's own if not given."`
-	Host   string `json:"host" doc:"The other host; the request's own if not given."`
-	Path   string `json:"path" doc:"The other path; the request's own if not given."`
-	Port   int    `json:"port" min:"1" max:"65535" doc:"The other port; the request's own if not given."`
-	Status int    `json:"status" doc:"301, 302, 303, 307 or 308."`
+	Scheme string  `json:"scheme" enum:"http,https" doc:"The other scheme; the request's own if not given."`
+	Host   string  `json:"host" doc:"The other host; the request's own if not given."`
+	Path   string  `json:"path" doc:"The other path, where {name} and $1 stand for what the match's path found; the request's own if not given."`
+	Prefix *string `json:"prefix" doc:"Takes the place of what stands before /** in the path of the match, instead of path."`
+	Port   int     `json:"port" min:"1" max:"65535" doc:"The other port; the request's own if not given."`
+	Status int     `json:"status" doc:"301, 302, 303, 307 or 308."`
 }
 
 // Default implements plug.Defaulter.

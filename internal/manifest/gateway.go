@@ -122,12 +122,7 @@ func (b *builder) route(i int, in route) swell.Route {
 			b.fail(where("rewrite", "path"), "keep one of prefix and path", "rewrite has a prefix and a path")
 		}
 		if w.Prefix != nil {
-			if wrong := plainPath(*w.Prefix); wrong != "" {
-				b.fail(where("rewrite", "prefix"), "write / for none", "the prefix %s %s", b.show(*w.Prefix, "gateway", "routes", i, "rewrite", "prefix"), wrong)
-			}
-			if p := in.Match.Path; p.Regex != "" || p.Text != "" && !strings.HasSuffix(p.Text, "/**") {
-				b.fail(where("rewrite", "prefix"), "end the match's path with /**, or rewrite the path", "a prefix can't be rewritten, as the path of the match has none: %s", b.show(cmp.Or(p.Text, p.Regex), "gateway", "routes", i, "match", "path"))
-			}
+			b.prefix(i, *w.Prefix, "rewrite")
 		}
 		if w.Path != nil {
 			if wrong := plainPath(*w.Path); wrong != "" {
@@ -141,6 +136,17 @@ func (b *builder) route(i int, in route) swell.Route {
 		}
 	}
 	return out
+}
+
+// prefix checks what takes the place of a match's prefix, in a rewrite or redirect.
+func (b *builder) prefix(i int, prefix, in string) {
+	at := b.at("gateway", "routes", i, in, "prefix")
+	if wrong := plainPath(prefix); wrong != "" {
+		b.fail(at, "write / for none", "the prefix %s %s", b.show(prefix, "gateway", "routes", i, in, "prefix"), wrong)
+	}
+	if p := b.doc.Gateway.Routes[i].Match.Path; p.Regex != "" || p.Text != "" && !strings.HasSuffix(p.Text, "/**") {
+		b.fail(at, "end the match's path with /**, or give a path", "there is no prefix to be replaced, as the path of the match has none: %s", b.show(cmp.Or(p.Text, p.Regex), "gateway", "routes", i, "match", "path"))
+	}
 }
 
 // routeKey is the place of a field's name in a route.
@@ -157,7 +163,7 @@ func (b *builder) routeKey(i int, field string) plug.Pos {
 func (b *builder) redirect(i int, in *redirect) *swell.Redirect {
 	where := func(field string) plug.Pos { return b.at("gateway", "routes", i, "redirect", field) }
 	show := func(text, field string) string { return b.show(text, "gateway", "routes", i, "redirect", field) }
-	if in.Scheme == "" && in.Host == "" && in.Path == "" && in.Port == 0 {
+	if in.Scheme == "" && in.Host == "" && in.Path == "" && in.Prefix == nil && in.Port == 0 {
 		b.fail(b.routeKey(i, "redirect"), "give it a scheme, host, path or port", "this redirect leads to where the request was")
 	}
 	if !slices.Contains([]int{301, 302, 303, 307, 308}, in.Status) {
@@ -173,7 +179,13 @@ func (b *builder) redirect(i int, in *redirect) *swell.Redirect {
 			b.fail(where("path"), "", "the path %s %s", show(in.Path, "path"), wrong)
 		}
 	}
-	return &swell.Redirect{Scheme: in.Scheme, Host: in.Host, Path: in.Path, Port: in.Port, Status: in.Status}
+	if in.Prefix != nil {
+		if in.Path != "" {
+			b.fail(where("path"), "keep one of prefix and path", "redirect has a prefix and a path")
+		}
+		b.prefix(i, *in.Prefix, "redirect")
+	}
+	return &swell.Redirect{Scheme: in.Scheme, Host: in.Host, Path: in.Path, Prefix: in.Prefix, Port: in.Port, Status: in.Status}
 }
 
 func (b *builder) match(i int, in match) swell.Match {
