@@ -272,7 +272,8 @@ func TestCountTakesWhatItDoesNotKnow(t *testing.T) {
 			t.Error("a label without a value was taken")
 		}
 	}()
-	h.Count("swell_retries_total", "service")
+	odd := []string{"service"}
+	h.Count("swell_retries_total", odd...)
 }
 
 func BenchmarkScrape(b *testing.B) {
