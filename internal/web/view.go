@@ -248,12 +248,17 @@ func matchText(m swell.Match) string {
 		b.WriteString(strings.Join(m.Methods, ",") + " ")
 	}
 	b.WriteString(m.Host)
-	b.WriteString(cmp.Or(m.Path, "/**"))
+	switch {
+	case m.Regex != "":
+		b.WriteString("~" + m.Regex)
+	default:
+		b.WriteString(cmp.Or(m.Path, "/**"))
+	}
 	for i, q := range m.Query {
-		b.WriteString(map[bool]string{true: "?", false: "&"}[i == 0] + q.Name + "=" + q.Exact)
+		b.WriteString(map[bool]string{true: "?", false: "&"}[i == 0] + q.Name + wanted("=", q))
 	}
 	for _, h := range m.Headers {
-		b.WriteString(" " + h.Name + ": " + h.Exact)
+		b.WriteString(" " + h.Name + wanted(": ", h))
 	}
 	return b.String()
 }
@@ -352,6 +357,14 @@ func notNil[T any](s []T) []T {
 
 // defaultFloor is the life of a floor set by hand.
 const defaultFloor = 10 * time.Minute
+
+// wanted writes what a value must be, behind sign: a regular expression begins with ~.
+func wanted(sign string, v swell.Value) string {
+	if v.Regex != "" {
+		return sign + "~" + v.Regex
+	}
+	return sign + v.Exact
+}
 
 // addresses are where a service is that Swell does not run.
 func addresses(svc swell.Service) []string {
