@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	"internal/telemetry": {"internal/exchange", "internal/latest"},
 	// loops
 	"internal/control":         {"internal/latest", "internal/plan"},
-	"internal/scale":           {"internal/latest"},
+	"internal/scale":           {"internal/latest", "internal/plug", "internal/unit"},
 	"internal/proxy":           {"internal/balance", "internal/exchange", "internal/filter", "internal/inherit", "internal/latest", "internal/life", "internal/plug", "internal/proxy/cert", "internal/proxy/h1", "internal/proxy/h2", "internal/proxy/h2/pool", "internal/proxy/h3", "internal/telemetry", "internal/unit"},
 	"internal/proxy/h1":        {"internal/exchange"},
 	"internal/proxy/h2":        {"internal/exchange", "internal/proxy/h2/frames"},

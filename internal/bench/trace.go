@@ -15,7 +15,8 @@ import (
 // Trace is a recorded load: what it was from each row's time to the next one's.
 type Trace struct {
 	Name  string
-	Gauge bool // the values are a gauge of demand, and not counts of requests
+	Gauge bool    // the values are a gauge of demand, and not counts of requests
+	first float64 // the first row's time, Unix seconds
 	at    []float64
 	rate  []float64 // requests a second; of a gauge the values as they are
 	end   float64   // seconds from the first row
@@ -36,7 +37,7 @@ func ReadTrace(r io.Reader, name string) (*Trace, error) {
 	t := &Trace{Name: name}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 0, 4096), 64<<10)
-	header, first := false, 0.0
+	header := false
 	n := 0
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("%s:%d: %w", name, n, fmt.Errorf(format, a...))
@@ -72,9 +73,9 @@ func ReadTrace(r io.Reader, name string) (*Trace, error) {
 			return nil, bad("%.40q is not a number of at least 0", right)
 		}
 		if len(t.at) == 0 {
-			first = ts
+			t.first = ts
 		}
-		ts -= first
+		ts -= t.first
 		if i := len(t.at); i > 0 && ts < t.at[i-1]+0.001 {
 			return nil, bad("its time is not later than that of the row before it, by a millisecond at least")
 		}
@@ -117,6 +118,10 @@ func (t *Trace) until(i int) float64 {
 // Duration returns the time that the trace spans.
 func (t *Trace) Duration() time.Duration { return time.Duration(t.end * float64(time.Second)) }
 
+// Rows returns the Unix time of the first row, the seconds from it to each row, and
+// each row's rate in requests a second, or value of a gauge. They are the trace's.
+func (t *Trace) Rows() (first float64, at, rate []float64) { return t.first, t.at, t.rate }
+
 // Peak returns the highest rate, in requests a second, or the highest value of a
 // gauge.
 func (t *Trace) Peak() float64 {
@@ -134,7 +139,7 @@ func (t *Trace) Cut(from, to time.Duration) (*Trace, error) {
 	}
 	a, b := from.Seconds(), to.Seconds()
 	i, j := t.row(a), sort.SearchFloat64s(t.at, b)
-	c := &Trace{Name: t.Name, Gauge: t.Gauge, end: b - a,
+	c := &Trace{Name: t.Name, Gauge: t.Gauge, first: t.first + a, end: b - a,
 		at: make([]float64, 0, j-i), rate: t.rate[i:j:j]}
 	for _, at := range t.at[i:j] {
 		c.at = append(c.at, max(at-a, 0))
