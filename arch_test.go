@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/wire":            {"internal/latest"},
 	"internal/web":             {"internal/plan"},
 	"internal/bench":           {"internal/unit"},
+	"internal/sim":             {"internal/bench", "internal/scale", "internal/unit"},
 	// main
 	"cmd/swell": {"*"},
 }
