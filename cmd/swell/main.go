@@ -124,7 +124,7 @@ Write a swell.yaml, then: swell up`,
 	})
 	cmd.AddCommand(
 		upCommand(g), statusCommand(g), topCommand(g), logsCommand(g), scaleCommand(g),
-		explainCommand(g), routesCommand(g), loadCommand(g), doctorCommand(g),
+		explainCommand(g), routesCommand(g), loadCommand(g), simulateCommand(), doctorCommand(g),
 		validateCommand(), schemaCommand(), fmtCommand(), keepCommand(),
 	)
 	cmd.InitDefaultCompletionCmd()

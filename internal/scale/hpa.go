@@ -200,7 +200,7 @@ func (h *hpa) cpu(in *Input, target float64) (int, string, bool) {
 	}
 	window := h.o.Window.D()
 	var used float64
-	ready, unready, missing, hint := 0, 0, 0, 0
+	ready, unready, missing, hint := 0, 0, 0, -1
 	for i := range in.Instances {
 		x := &in.Instances[i]
 		switch x.State {
@@ -211,9 +211,9 @@ func (h *hpa) cpu(in *Input, target float64) (int, string, bool) {
 		default:
 			continue // being deleted: ignored
 		}
-		hint = find(h.pods.known, x.ID, hint)
+		hint = find(h.pods.known, x.ID, hint+1)
 		if hint < 0 {
-			missing, hint = missing+1, 0
+			missing, hint = missing+1, -1
 			continue
 		}
 		m := &h.pods.known[hint]
@@ -377,13 +377,13 @@ func (p *podMetrics) add(now time.Time, window time.Duration, cpu []Usage) {
 		w = min(max(now.Sub(p.asked).Seconds(), 0), window.Seconds())
 	}
 	p.asked = now
-	hint := 0
+	hint := -1
 	for i := range cpu {
 		u := &cpu[i]
 		if now.Sub(u.At) > freshCPU {
 			continue
 		}
-		if hint = find(p.adding, u.Instance, hint); hint < 0 {
+		if hint = find(p.adding, u.Instance, hint+1); hint < 0 {
 			hint = len(p.adding)
 			p.adding = append(p.adding, podMetric{id: u.Instance})
 		}
@@ -405,12 +405,10 @@ func (p *podMetrics) add(now time.Time, window time.Duration, cpu []Usage) {
 }
 
 // find returns the index of an instance's entry, -1 if there is none. Entries come
-// in the order of the instances, so that it is nearly always at the hint or next
-// to it.
+// in the order of the instances, so that it is nearly always at the hint.
 func find(list []podMetric, id string, hint int) int {
-	for k := range list {
-		i := hint + k
-		if i >= len(list) {
+	for i := range list {
+		if i += hint; i >= len(list) {
 			i -= len(list)
 		}
 		if list[i].id == id {
