@@ -33,9 +33,10 @@ const (
 
 // Of every scenario.
 const (
-	needed  = 60 // instances that 99 of 100 rows need no more than
-	learnT  = 8  // days of warm-up at most
-	minimum = 1e-9
+	needed   = 60                  // instances that 99 of 100 rows need no more than
+	learning = 8 * 24 * time.Hour  // of warm-up at most
+	longest  = 16 * 24 * time.Hour // of a trace is used, its newest
+	whole    = 24 * time.Hour      // shorter traces are told of, but don't count in the means
 )
 
 func main() {
@@ -118,7 +119,7 @@ func bench(ctx context.Context, dir, only, policies string, startups []string, d
 	return insert(doc, page)
 }
 
-// load reads the traces of a folder that are long enough to say something: a day.
+// load reads the traces of a folder that are long enough to say something.
 func load(dir, only string) ([]*trace, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.csv"))
 	if err != nil {
@@ -134,8 +135,8 @@ func load(dir, only string) ([]*trace, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Span() > 60*24*time.Hour { // a season is enough
-			if l, err = l.Cut(0, 60*24*time.Hour); err != nil {
+		if l.Span() > longest {
+			if l, err = l.Cut(l.Span()-longest, 0); err != nil {
 				return nil, err
 			}
 		}
@@ -144,12 +145,12 @@ func load(dir, only string) ([]*trace, error) {
 			continue
 		}
 		l.Name = name
-		l = l.Scale(needed * 0.9 * sim.DefaultCapacity / max(l.Quantile(0.99), minimum))
+		l = l.Scale(needed * 0.9 * sim.DefaultCapacity / max(l.Quantile(0.99), 1e-9))
 		a, err := l.Arrivals(true, 1)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &trace{name, a, min(l.Span()/2, learnT*24*time.Hour).Truncate(time.Minute)})
+		out = append(out, &trace{name, a, min(l.Span()/2, learning).Truncate(time.Minute)})
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("there is no trace (*.csv) in %s", dir)

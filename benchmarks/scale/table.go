@@ -15,6 +15,9 @@ import (
 // mean is the mean of scores over traces; cost and shares of it geometrically.
 func mean(scores []*sim.Score) sim.Score {
 	var m sim.Score
+	if len(scores) == 0 {
+		return m
+	}
 	n := float64(len(scores))
 	cost := 0.0
 	for _, s := range scores {
@@ -50,10 +53,18 @@ func render(traces []*trace, main, curve []*job) string {
 		if !slices.Contains(specs, sp) {
 			specs = append(specs, sp)
 		}
-		by[[2]string{st, sp}] = append(by[[2]string{st, sp}], j.score)
+		if j.trace.arrivals.Load.Span() >= whole {
+			by[[2]string{st, sp}] = append(by[[2]string{st, sp}], j.score)
+		}
 		one[[3]string{st, sp, j.trace.name}] = j.score
 	}
-	fmt.Fprintf(&b, "## All traces\n\nMeans over %d traces; cost is the geometric mean.\n", len(traces))
+	counted := 0
+	for _, tr := range traces {
+		if tr.arrivals.Load.Span() >= whole {
+			counted++
+		}
+	}
+	fmt.Fprintf(&b, "## All traces\n\nMeans over the %d traces of a day and more; cost is the geometric mean.\n", counted)
 	for _, st := range startups {
 		fmt.Fprintf(&b, "\n### Start-up %s\n\n| policy | bad requests %% | bad minutes a day | dropped %% | cost | θU %% | θO %% | τU %% | τO %% | instability %% | jitter /h | actions a day | reversals a day |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n", st)
 		for _, sp := range specs {
@@ -93,7 +104,9 @@ func renderCurve(b *strings.Builder, curve []*job) {
 		if !slices.Contains(targets, j.spec.Target) {
 			targets = append(targets, j.spec.Target)
 		}
-		by[j.spec] = append(by[j.spec], j.score)
+		if j.trace.arrivals.Load.Span() >= whole {
+			by[j.spec] = append(by[j.spec], j.score)
+		}
 	}
 	b.WriteString("| policy |")
 	for _, t := range targets {

@@ -98,12 +98,13 @@ func (k *keda) Decide(in Input) swell.Decision {
 	n := h.count
 	if poll {
 		k.poll = following(k.poll, in.Now, k.o.Polling.D())
-		if !ok || max(rate, past) > float64(k.o.Activation) {
+		active := ok && max(rate, past) > float64(k.o.Activation)
+		if active || !ok { // who can't tell doesn't end anything
 			k.active = in.Now
 		}
 		switch {
 		case sc.Min > 0:
-		case n == 0 && in.Now.Equal(k.active) && ok:
+		case n == 0 && active:
 			n, d.Reason = 1, "a trigger is active"
 		case n > 0 && in.Now.Sub(k.active) > k.o.Cooldown.D():
 			n, d.By, d.Reason = 0, "zero", fmt.Sprintf("no trigger was active for %s", k.o.Cooldown.D())
