@@ -19,7 +19,7 @@ func (c *Comparison) WriteHTML(w io.Writer) error {
 	for _, s := range c.Scores {
 		if s.Series != nil {
 			for _, x := range s.Series.Capacity {
-				most = max(most, min(x, 3*c.Peak))
+				most = max(most, min(x, 1.6*c.Peak))
 			}
 		}
 	}
@@ -63,10 +63,10 @@ var report = template.Must(template.New("report").Funcs(template.FuncMap{
 <style>
 :root{color-scheme:light dark;--ink:#1c2330;--soft:#667085;--line:#d9dee7;--paper:#fff;--load:#3b82f6;--cap:#0f9d77;--bad:#d92d20}
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ef;--soft:#98a2b3;--line:#333b49;--paper:#12161d;--load:#60a5fa;--cap:#34d399;--bad:#f97066}}
-body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1080px;margin:2rem auto;padding:0 1rem}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1180px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .3rem}p{color:var(--soft);margin:.3rem 0 1rem;max-width:75ch}
-.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{text-align:right;padding:.35rem .6rem;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:500}
+.wide{overflow-x:auto}table{font-size:13px;border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:right;padding:.35rem .45rem;border-bottom:1px solid var(--line);white-space:nowrap}th{color:var(--soft);font-weight:500}
 th:first-child,td:first-child{text-align:left}
 svg{width:100%;height:auto;display:block}svg text{font:12px system-ui,sans-serif;fill:var(--soft)}
 .axis{stroke:var(--line);stroke-width:1}.load{fill:var(--load);fill-opacity:.28;stroke:var(--load);stroke-width:1}
@@ -82,6 +82,6 @@ svg{width:100%;height:auto;display:block}svg text{font:12px system-ui,sans-serif
 <p>A request is bad when it comes in a second in which the ready instances are more than nine tenths busy (mean of 5 s), or have a backlog of more than 0.2 s. The ideal keeps as few instances as are nine tenths busy at most. θ and τ are how far, and for what part of the time, there are too few (U) or too many (O) instances.</p>
 <div class="key"><span><i style="background:var(--load)"></i>load</span><span><i style="background:var(--cap)"></i>capacity of ready instances</span><span><i style="background:var(--bad)"></i>bad requests</span></div>
 {{range .Charts}}<h2>{{.Policy}}</h2>{{.SVG}}{{end}}
-{{if .Curve}}<h2>Every target</h2><p>Each point is a target, from 40 % of an instance's capacity on the right to 90 % on the left. Nearer to the lower left corner is better.</p>{{.Curve}}{{end}}
+{{if .Curve}}<h2>Every target</h2><p>Each point is a target, from 40 % to 90 % of an instance's capacity. The nearer to the lower left corner, the better.</p>{{.Curve}}{{end}}
 </body></html>
 `))

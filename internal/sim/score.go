@@ -20,7 +20,7 @@ type Score struct {
 	Startup       string  `json:"startup"`
 	Days          float64 `json:"days"`
 	Requests      float64 `json:"requests"`
-	Bad           float64 `json:"badlypercent"`          // requests in bad seconds
+	Bad           float64 `json:"bad_percent"`           // requests in bad seconds
 	Violation     float64 `json:"violation_minutes_day"` // minutes with more than 1 % bad requests
 	Dropped       float64 `json:"dropped_percent"`
 	InstanceHours float64 `json:"instance_hours"`
@@ -72,7 +72,7 @@ type Series struct {
 	Bad      []float64 `json:"bad"`      // share of the requests that are bad
 
 	size           int
-	arrived, badly float64
+	arrived, worse float64
 	n              int
 	capacity       float64
 	started        float64
@@ -177,7 +177,7 @@ func (x *Series) add(arrived, capacity, started float64, bad bool) {
 	x.capacity += capacity
 	x.started += started
 	if bad {
-		x.badly += arrived
+		x.worse += arrived
 	}
 	if x.n == x.size {
 		x.flush()
@@ -192,8 +192,8 @@ func (x *Series) flush() {
 	x.Load = append(x.Load, x.arrived/n)
 	x.Capacity = append(x.Capacity, x.capacity/n)
 	x.Started = append(x.Started, x.started/n)
-	x.Bad = append(x.Bad, share(x.badly, x.arrived))
-	x.n, x.arrived, x.capacity, x.started, x.badly = 0, 0, 0, 0, 0
+	x.Bad = append(x.Bad, share(x.worse, x.arrived))
+	x.n, x.arrived, x.capacity, x.started, x.worse = 0, 0, 0, 0, 0
 }
 
 // share is a part of a whole, 0 of nothing.

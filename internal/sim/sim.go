@@ -104,6 +104,7 @@ type run struct {
 	hold    float64
 	fleet   fleet
 	backlog float64
+	held    float64 // of backlog, since before an instance was ready
 
 	used   float64 // sum of the utilisation of an instance over the seconds
 	before float64 // the same at the decision before
@@ -135,12 +136,18 @@ func (r *run) second(t int, s *Score) {
 	capacity := float64(f.ready) * o.Capacity
 	served := min(r.backlog+arrived, capacity)
 	left := r.backlog + arrived - served
-	bound := o.Backlog.Seconds() * capacity
+	bound := max(o.Backlog.Seconds()*capacity, r.held)
 	if f.ready == 0 {
 		bound = r.hold
 	}
 	dropped := max(0, left-bound)
 	left -= dropped
+	// What the waiting room held for the first instance is not dropped when that comes.
+	if f.ready == 0 {
+		r.held = left
+	} else {
+		r.held = min(r.held, left)
+	}
 	queue := (r.backlog + left) / 2 // mean over the second
 	r.backlog = left
 

@@ -77,7 +77,9 @@ func ticks(b *strings.Builder, s *Series, x func(float64) float64) {
 	for t := s.Start.Truncate(every).Add(every); t.Before(s.Start.Add(span)); t = t.Add(every) {
 		at := x(t.Sub(s.Start).Seconds() / s.Step)
 		line(b, at, chartTop, at, chartHeight-chartBottom)
-		text(b, at, chartHeight-8, "middle", t.Format(layout))
+		if at < chartWidth-40 {
+			text(b, at, chartHeight-8, "middle", t.Format(layout))
+		}
 	}
 }
 
@@ -90,7 +92,7 @@ func curve(scores []*Score) string {
 		low, high, worst = min(low, s.Cost), max(high, s.Cost), max(worst, s.Bad)
 	}
 	low = min(1, low)
-	high = min(high, 6) // what is dearer is left to the table
+	high = max(min(high, 6), low+0.5) // what is dearer is left to the table
 	worst = math.Pow(10, math.Ceil(math.Log10(worst)))
 	x := func(v float64) float64 { return left + (width-left-right)*(min(v, high)-low)/(high-low) }
 	y := func(v float64) float64 {
