@@ -87,7 +87,7 @@ func (g *globals) completes(root *cobra.Command) {
 			c.ValidArgsFunction = cobra.NoFileCompletions
 		}
 		for name, values := range flagValues {
-			if c.Flags().Lookup(name) == nil {
+			if _, own := c.GetFlagCompletionFunc(name); own || c.Flags().Lookup(name) == nil {
 				continue
 			}
 			if err := c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {

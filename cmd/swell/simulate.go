@@ -14,6 +14,7 @@ import (
 	"swell"
 	"swell/internal/manifest"
 	"swell/internal/plug"
+	"swell/internal/scale"
 	"swell/internal/sim"
 	"swell/internal/unit"
 )
@@ -76,6 +77,14 @@ where a policy needs a target and the service has none.`,
 	fs.BoolVar(&f.even, "even", false, "arrivals exactly at the trace's rate, instead of random as those of many users are")
 	fs.BoolVar(&f.sweep, "sweep", false, "try each policy at targets from 40% to 90% too")
 	fs.StringVarP(&f.output, "output", "o", "table", "table, json or html")
+	for flag, values := range map[string][]cobra.Completion{
+		"output": {"table", "json", "html"},
+		"policy": scale.Kind().Names(),
+	} {
+		if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // the same flag twice
+		}
+	}
 	return cmd
 }
 
