@@ -135,17 +135,17 @@ func load(dir, only string) ([]*trace, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.Span() > longest {
-			if l, err = l.Cut(l.Span()-longest, 0); err != nil {
-				return nil, err
-			}
-		}
 		if l.Span() < 30*time.Minute {
 			fmt.Fprintf(os.Stderr, "%s: too short, left out\n", name)
 			continue
 		}
 		l.Name = name
 		l = l.Scale(needed * 0.9 * sim.DefaultCapacity / max(l.Quantile(0.99), 1e-9))
+		if l.Span() > longest {
+			if l, err = l.Cut(l.Span()-longest, 0); err != nil {
+				return nil, err
+			}
+		}
 		a, err := l.Arrivals(true, 1)
 		if err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -87,9 +88,18 @@ func (l *Load) Cut(from, to time.Duration) (*Load, error) {
 	}
 	c := *l
 	c.Start, c.span = l.Start.Add(from), (to - from).Seconds()
-	c.at = make([]float64, len(l.at))
-	for i, at := range l.at {
-		c.at[i] = at - from.Seconds()
+	a, b := from.Seconds(), to.Seconds()
+	i, j := sort.SearchFloat64s(l.at, a), sort.SearchFloat64s(l.at, b)
+	if i == len(l.at) || i > 0 && l.at[i] > a {
+		i-- // it began before
+	}
+	if !l.flat {
+		j++ // the line goes on to it
+	}
+	j = max(min(j, len(l.at)), i+1)
+	c.at, c.rate = make([]float64, 0, j-i), l.rate[i:j:j]
+	for _, at := range l.at[i:j] {
+		c.at = append(c.at, at-a)
 	}
 	return &c, nil
 }

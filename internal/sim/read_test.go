@@ -100,6 +100,9 @@ func TestArrivals(t *testing.T) {
 	if err != nil || len(part.Rate) != 600 || part.Rate[0] != a.Rate[600] || !cut.Start.Equal(l.Start.Add(10*time.Minute)) {
 		t.Errorf("a part: %d seconds from %v, %v", len(part.Rate), part.Rate[0], err)
 	}
+	if peak := cut.Peak(); peak != 2000 {
+		t.Errorf("a part has a peak of %v", peak)
+	}
 	if _, err := l.Cut(time.Minute, time.Minute); err == nil {
 		t.Error("a part of nothing")
 	}
