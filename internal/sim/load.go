@@ -113,7 +113,7 @@ type Arrivals struct {
 
 // Arrivals reads the load each second; with noise, what arrives differs from the
 // rate by a normal deviate times its square root (Poisson's law for many), the same
-// for the same seed.
+// for the same seed. A load of seconds, as of an access log, has its own.
 func (l *Load) Arrivals(noise bool, seed uint64) (*Arrivals, error) {
 	n := int(l.span)
 	if n < 60 {
@@ -132,7 +132,7 @@ func (l *Load) Arrivals(noise bool, seed uint64) (*Arrivals, error) {
 		}
 		a.Rate[t] = float32(r)
 	}
-	if a.N = a.Rate; noise {
+	if a.N = a.Rate; noise && !l.flat {
 		rnd := rand.New(rand.NewPCG(seed, 0x5eed))
 		a.N = make([]float32, n)
 		for t, r := range a.Rate {
