@@ -126,7 +126,7 @@ func (s *Server) frame(first bool) Frame {
 	v := s.view()
 	f := Frame{
 		At: time.Now().UTC(), App: s.app(v), Services: s.serviceList(v), Instances: s.instanceList(v, ""),
-		Edges: edgeList(v), Routes: s.routeList(v), Decisions: s.decisionList(v, "", 100),
+		Edges: edgeList(v), Routes: s.shownRoutes(v), Decisions: s.decisionList(v, "", 100),
 	}
 	if first {
 		for i := range f.Services {
@@ -134,6 +134,28 @@ func (s *Server) frame(first bool) Frame {
 		}
 	}
 	return f
+}
+
+// mostRoutes is how many routes a frame has: it is made every second, and nobody reads
+// more. The API's list has all.
+const mostRoutes = 500
+
+// shownRoutes are the routes of a frame: all, or of very many those with traffic and
+// then the first, in the manifest's order.
+func (s *Server) shownRoutes(v view) []Route {
+	all := v.App.Gateway.Routes
+	if len(all) <= mostRoutes {
+		return s.routeList(v)
+	}
+	out := make([]Route, 0, mostRoutes)
+	for _, busy := range []bool{true, false} {
+		for _, r := range all {
+			if t := v.routes[r.Name]; (t.Rate > 0 || t.Inflight > 0) == busy && len(out) < mostRoutes {
+				out = append(out, route(v, r))
+			}
+		}
+	}
+	return out
 }
 
 func (s *Server) streamFrames(w http.ResponseWriter, r *http.Request) {
