@@ -106,7 +106,7 @@ func growth(ctx context.Context, o *options, m string) (code int, err error) {
 		name := strings.Trim(strings.SplitN(balancer, ":", 2)[0], "{ ")
 		err = row("endpoints, "+name, endpointCounts, func(n int) string {
 			var c strings.Builder
-			fmt.Fprintf(&c, "app: growth\ngateway:\n  listen: %s\n  routes: [{to: origin}]\nservices:\n  origin:\n    connections: {idle-time: 1m}\n    balance: %s\n    address:\n",
+			fmt.Fprintf(&c, "app: growth\ngateway:\n  listen: %s\n  routes: [{to: origin}]\nservices:\n  origin:\n    health: {interval: 10m}\n    connections: {idle-time: 1m}\n    balance: %s\n    address:\n",
 				addr(ports[4+slices.Index(endpointCounts, n)]), balancer)
 			for i := range n {
 				fmt.Fprintf(&c, "      - %s\n", spare(i, strconv.Itoa(originPort)))
@@ -117,7 +117,7 @@ func growth(ctx context.Context, o *options, m string) (code int, err error) {
 	if err != nil {
 		return exitFailed, err
 	}
-	text := fmt.Sprintf("## Cost with many routes and endpoints\n`go run ./benchmarks/proxy --growth` measures CPU a request, as above, on wrk's %d connections: medians of %d rounds of %v after one that is not counted. Machine: %s.\n\n%s",
+	text := fmt.Sprintf("## Cost with many routes and endpoints\n`go run ./benchmarks/proxy --growth` measures CPU a request, as above, on wrk's %d connections: medians of %d rounds of %v after one that is not counted. Endpoints are checked every ten minutes only, so that it is the requests that are measured. Machine: %s.\n\n%s",
 		o.connection, o.rounds, o.length.Round(time.Second), m, b.String())
 	fmt.Print(text)
 	if o.doc != "" {
