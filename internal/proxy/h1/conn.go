@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -32,13 +33,15 @@ type conn struct {
 	// client is what the connection counts as in door.crowd; invalid if it does not.
 	client netip.Addr
 
-	in   reader
-	x    *exchange.Exchange
-	m    meta
-	body body
-	last bool // no exchange after this one
-	used bool // a head was read
-	tls  *tls.ConnectionState
+	in    reader
+	x     *exchange.Exchange
+	m     meta
+	body  body
+	last  bool  // no exchange after this one
+	asked bool  // this read has looked at the socket
+	lull  uint8 // reads that look at once
+	used  bool  // a head was read
+	tls   *tls.ConnectionState
 
 	word    word
 	leash   exchange.Leash          // holds where the exchange is now
@@ -292,7 +295,10 @@ func (c *conn) keepRest() {
 func (c *conn) read() (int, error) {
 	in := &c.in
 	if in.head == nil && c.plain {
-		c.readN, c.readE = 0, nil
+		c.readN, c.readE, c.asked = 0, nil, false
+		if c.lull == 0 {
+			runtime.Gosched() // mostly the next request is there then: see trip.head
+		}
 		if err := c.raw.Read(c.onRead); err != nil {
 			return 0, err
 		}
@@ -310,10 +316,27 @@ func (c *conn) read() (int, error) {
 	return n, err
 }
 
+// lullLength is how many requests of a connection are read without letting others go
+// first, once that was in vain.
+const lullLength = 32
+
 // readSome is read's look at the socket; false waits until there is something.
 func (c *conn) readSome(fd uintptr) bool {
 	b := newHead(0, c.door.limits().Head)
 	n, again, err := readNow(fd, b)
+	if first := !c.asked; first {
+		// Letting others go first saves CPU where the next request is soon there, and
+		// costs them time where it isn't.
+		c.asked = true
+		switch {
+		case !again:
+			c.lull = 0
+		case c.lull == 0:
+			c.lull = lullLength
+		default:
+			c.lull--
+		}
+	}
 	if again || n <= 0 {
 		freeHead(b)
 		c.readE = err
