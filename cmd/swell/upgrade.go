@@ -95,6 +95,10 @@ func self() (string, error) {
 	return exe, nil
 }
 
+// settleTime is how long an upgrade waits until every service that is to have an
+// instance has a ready one.
+const settleTime = 10 * time.Second
+
 // successor is a process that was started to take over.
 type successor struct {
 	cmd    *exec.Cmd
@@ -233,6 +237,11 @@ type change struct {
 
 // try hands over, or says why that failed and leaves everything as it was.
 func (u *change) try(ctx context.Context, quit func()) bool {
+	// A request that this process has taken is answered by it, so there must be
+	// instances that it knows: those that only start now will be another's.
+	settled, cancel := context.WithTimeout(ctx, settleTime)
+	_ = u.stack.ready(settled)
+	cancel()
 	u.log.Info("upgrade: the program is started again", "program", u.path)
 	s, err := begin(u.path)
 	if err == nil {
